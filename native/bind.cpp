@@ -1,0 +1,17 @@
+// The Python module. Each binding file adds its functions; arguments arrive checked by the Python side.
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+void bind_masks(nb::module_&);
+void bind_images(nb::module_&);
+void bind_decode(nb::module_&);
+void bind_match(nb::module_&);
+
+NB_MODULE(_core, m) {
+    m.doc() = "delineate's native core: run-length masks, picture kernels, decoding, matching.";
+    bind_masks(m);
+    bind_images(m);
+    bind_decode(m);
+    bind_match(m);
+}

@@ -1,0 +1,58 @@
+// parallel_for: one call, a few std::threads, no persistent pool (a pool does not survive fork(), and data loaders fork).
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+namespace delineate {
+
+// Number of CPUs that this process may use (respects taskset and cgroup cpusets, unlike hardware_concurrency).
+inline unsigned available_threads() {
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+    return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// Calls fn(begin, end) over [0, n) in chunks of `grain`, on at most `threads` threads (0 = all available).
+// The first exception thrown by a chunk is rethrown here after all threads have stopped.
+template <class Fn>
+void parallel_for(int64_t n, int64_t grain, unsigned threads, Fn&& fn) {
+    grain = std::max<int64_t>(1, grain);
+    const int64_t chunks = (n + grain - 1) / grain;
+    if (threads == 0) threads = available_threads();
+    threads = static_cast<unsigned>(std::min<int64_t>(threads, chunks));
+    if (threads <= 1) {
+        if (n > 0) fn(int64_t{0}, n);
+        return;
+    }
+    std::atomic<int64_t> next{0};
+    std::exception_ptr error;
+    std::mutex guard;
+    auto work = [&] {
+        try {
+            for (int64_t c; (c = next.fetch_add(1)) < chunks;) fn(c * grain, std::min(n, (c + 1) * grain));
+        } catch (...) {
+            const std::lock_guard lock(guard);
+            if (!error) error = std::current_exception();
+            next = chunks;
+        }
+    };
+    std::vector<std::jthread> pool;
+    for (unsigned t = 1; t < threads; ++t) pool.emplace_back(work);
+    work();
+    pool.clear();
+    if (error) std::rethrow_exception(error);
+}
+
+}  // namespace delineate
