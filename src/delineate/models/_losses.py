@@ -1,0 +1,88 @@
+"""Losses on matched boxes and masks: CIoU, distribution focal loss, and masks on ragged cells."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
+
+from delineate.models._assign import box_iou, ragged_cells
+
+
+def complete_iou(boxes: Tensor, truth: Tensor) -> Tensor:
+    """Complete IoU (Zheng et al. 2020, arXiv:1911.08287) of row i with row i.
+
+    Args:
+        boxes: (P, 4) xyxy, predicted.
+        truth: (P, 4) xyxy.
+
+    Returns:
+        (P,) at most 1: IoU, less the distance of the centres and the difference of the aspect ratios.
+
+    >>> complete_iou(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[0.0, 0.0, 2.0, 2.0]]))
+    tensor([1.])
+    """
+    iou = box_iou(boxes, truth)
+    sides, true_sides = boxes[:, 2:] - boxes[:, :2], truth[:, 2:] - truth[:, :2]
+    hull = torch.maximum(boxes[:, 2:], truth[:, 2:]) - torch.minimum(boxes[:, :2], truth[:, :2])
+    diagonal = hull.square().sum(1).clamp(min=1e-9)
+    distance = (boxes[:, :2] + boxes[:, 2:] - truth[:, :2] - truth[:, 2:]).square().sum(1) / 4
+    angle = torch.atan(true_sides[:, 0] / true_sides[:, 1].clamp(min=1e-9)) - torch.atan(
+        sides[:, 0] / sides[:, 1].clamp(min=1e-9)
+    )
+    aspect = (4 / math.pi**2) * angle.square()
+    with torch.no_grad():
+        weight = aspect / (1 - iou + aspect).clamp(min=1e-9)
+    return iou - distance / diagonal - weight * aspect
+
+
+def distribution_focal(logits: Tensor, distances: Tensor) -> Tensor:
+    """Distribution focal loss (Li et al. 2020, arXiv:2006.04388), mean over the four sides.
+
+    Args:
+        logits: (P, 4, K) one logit per whole distance 0..K-1.
+        distances: (P, 4) true distances in cells; clamped into [0, K-1).
+
+    Returns:
+        (P,) cross entropy with the two bins beside the distance, weighted linearly.
+    """
+    last = logits.shape[-1] - 1
+    distances = distances.clamp(0, last - 0.01)
+    left = distances.floor()
+    logs = logits.log_softmax(-1)
+    low = logs.gather(-1, left.long().unsqueeze(-1)).squeeze(-1)
+    high = logs.gather(-1, left.long().unsqueeze(-1) + 1).squeeze(-1)
+    share = distances - left
+    return -(low * (1 - share) + high * share).mean(-1)
+
+
+def ragged_masks(
+    coefficients: Tensor, prototypes: Tensor, images: Tensor, objects: Tensor, cells: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """Binary cross entropy of masks, evaluated only at the cells around each object.
+
+    Args:
+        coefficients: (P, K) of the positive anchors.
+        prototypes: (B, K, h, w).
+        images: (P,) int64, picture of each positive.
+        objects: (P,) int64, object of each positive.
+        cells: The truth: (S,) coverage of every object's cells in [0, 1], (M + 1,) int64 offsets of the objects
+            therein, (M, 4) int64 cell boxes, xyxy half-open.
+
+    Returns:
+        (P,) mean over the object's cells; 0 for an object without cells.
+    """
+    values, offsets, boxes = cells
+    height, width = prototypes.shape[-2:]
+    owners, rows, columns = ragged_cells(boxes[objects])
+    counts = (offsets[1:] - offsets[:-1])[objects]
+    local = torch.arange(len(owners), device=owners.device) - (counts.cumsum(0) - counts)[owners]
+    truth = values[offsets[objects][owners] + local]
+    places = (images[owners] * height + rows) * width + columns
+    flat = prototypes.permute(0, 2, 3, 1).reshape(-1, prototypes.shape[1])
+    logits = (flat[places] * coefficients[owners]).sum(1)
+    losses = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    sums = losses.new_zeros(len(objects)).index_add(0, owners, losses)
+    return sums / counts.clamp(min=1)

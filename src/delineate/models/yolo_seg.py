@@ -1,0 +1,606 @@
+"""YOLOv8-seg and YOLO11-seg: anchor-free boxes, classes, and masks as combinations of shared prototypes.
+
+No paper describes these networks (Ultralytics, 2023 and 2024). This file is an independent implementation from
+public facts: layer tables, tensor names and published numbers. The parts come from the literature: prototypes
+from YOLACT (Bolya et al. 2019, arXiv:1904.02689), box distributions from generalised focal loss (Li et al. 2020,
+arXiv:2006.04388), task-aligned assignment from TOOD (Feng et al. 2021, arXiv:2108.07755), complete IoU
+(Zheng et al. 2020, arXiv:1911.08287).
+
+Departures in training: the alignment metric uses the plain IoU as TOOD does; mask targets are the covered
+fraction of each prototype cell (soft edges) instead of a subsampled label map, so that overlapping objects keep
+their whole masks; the mask loss looks at the object's own cells and one cell around them.
+
+Weights: the official checkpoints in `WEIGHTS` are AGPL-3.0. They are read without running any of their code, and
+what is derived from them stays under their licence. Architecture variants of our own: `nuclei`, `test`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
+
+from delineate.models import Target, Weights
+from delineate.models._assign import Objects, Positives, assign, candidates
+from delineate.models._losses import complete_iou, distribution_focal, ragged_masks
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every number of the architecture and of its losses.
+
+    The first group scales the layer tables, the second departs from them (None: the rule of the official
+    networks), the third belongs to training.
+    """
+
+    generation: int = 11  # 8 or 11
+    depth: float = 0.5  # factor on the repeats of a block
+    width: float = 0.25  # factor on the channels
+    max_channels: int = 1024  # cap before the factor
+    deep: bool = False  # every C3k2 with C3k units (11 m, l, x)
+    classes: int = 80
+    reg_max: int = 16  # bins per side of a box
+    prototypes: int = 32
+
+    stem_strides: tuple[int, int] = (2, 2)  # of the first two convolutions; (1, 2) or (2, 1) for small objects
+    stem_channels: tuple[int, int] | None = None
+    box_hidden: int | None = None  # channels inside the heads
+    class_hidden: int | None = None
+    coefficient_hidden: int | None = None
+    prototype_channels: int | None = None
+
+    box_weight: float = 7.5
+    class_weight: float = 0.5
+    dfl_weight: float = 1.5
+    mask_weight: float = 7.5
+    top: int = 10  # anchors per object
+    alpha: float = 0.5  # exponent of the score in the alignment metric
+    beta: float = 6.0  # exponent of the IoU
+    expected_objects: float = 5.0  # per class set and 640 x 640 pixels: sets the initial class bias
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.generation not in (8, 11):
+            raise ValueError(f"yolo_seg.Config: generation must be 8 or 11, got {self.generation!r}")
+        if tuple(self.stem_strides) not in ((2, 2), (1, 2), (2, 1)):
+            raise ValueError(
+                f"yolo_seg.Config: stem_strides must be (2, 2), (1, 2) or (2, 1), got {self.stem_strides!r}"
+            )
+        for name in ("classes", "prototypes", "max_channels", "top"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"yolo_seg.Config: {name} must be at least 1, got {getattr(self, name)!r}")
+        if self.reg_max < 2:
+            raise ValueError(f"yolo_seg.Config: reg_max must be at least 2, got {self.reg_max!r}")
+
+    @property
+    def strides(self) -> tuple[int, int, int]:
+        """Input pixels per cell of the three levels."""
+        finest = 2 * self.stem_strides[0] * self.stem_strides[1]
+        return finest, 2 * finest, 4 * finest
+
+    @property
+    def prototype_stride(self) -> int:
+        """Input pixels per prototype cell."""
+        return self.strides[0] // 2
+
+
+class Outputs(NamedTuple):
+    """Raw outputs, the same in train and eval mode. A anchors: level after level, each row by row."""
+
+    bins: Tensor  # (B, A, 4 * reg_max) logits of the distances left, top, right, bottom, in cells
+    logits: Tensor  # (B, A, C)
+    coefficients: Tensor  # (B, A, K)
+    prototypes: Tensor  # (B, K, h, w) at the prototype stride
+
+
+class Conv(nn.Module):
+    """Convolution, batch norm, SiLU."""
+
+    def __init__(
+        self, cin: int, cout: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, act: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.bn: nn.Module = nn.BatchNorm2d(cout, eps=1e-3, momentum=0.03)
+        self.act = nn.SiLU() if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.act(self.bn(self.conv(x))))
+
+    @torch.no_grad()
+    def fuse(self) -> None:
+        """Fold the batch norm's running statistics into the convolution."""
+        if not isinstance(self.bn, nn.BatchNorm2d):
+            return
+        mean, var = cast(Tensor, self.bn.running_mean).double(), cast(Tensor, self.bn.running_var).double()
+        scale = self.bn.weight.double() / (var + self.bn.eps).sqrt()
+        self.conv.weight.copy_(self.conv.weight.double() * scale.view(-1, 1, 1, 1))
+        self.conv.bias = nn.Parameter((self.bn.bias.double() - mean * scale).to(self.conv.weight.dtype))
+        self.bn = nn.Identity()
+
+
+class Bottleneck(nn.Module):
+    """Two 3x3 convolutions with an optional shortcut."""
+
+    def __init__(self, channels: int, *, shortcut: bool, ratio: float) -> None:
+        super().__init__()
+        hidden = int(channels * ratio)
+        self.cv1 = Conv(channels, hidden, 3)
+        self.cv2 = Conv(hidden, channels, 3)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = cast(Tensor, self.cv2(self.cv1(x)))
+        return x + y if self.shortcut else y
+
+
+class C3k(nn.Module):
+    """A cross-stage partial block of two bottlenecks: the unit of the deeper C3k2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = channels // 2
+        self.cv1 = Conv(channels, hidden)
+        self.cv2 = Conv(channels, hidden)
+        self.cv3 = Conv(2 * hidden, channels)
+        self.m = nn.Sequential(*(Bottleneck(hidden, shortcut=True, ratio=1.0) for _ in range(2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.cv3(torch.cat((self.m(self.cv1(x)), self.cv2(x)), 1)))
+
+
+class Chain(nn.Module):
+    """C2f and C3k2: units chained on half of the channels, and every step concatenated."""
+
+    def __init__(self, cin: int, cout: int, hidden: int, units: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.cv1 = Conv(cin, 2 * hidden)
+        self.cv2 = Conv((2 + len(units)) * hidden, cout)
+        self.m = nn.ModuleList(units)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pieces = list(self.cv1(x).chunk(2, 1))
+        for unit in self.m:
+            pieces.append(unit(pieces[-1]))
+        return cast(Tensor, self.cv2(torch.cat(pieces, 1)))
+
+
+class SPPF(nn.Module):
+    """Spatial pyramid pooling: three 5x5 max pools in a row, all of them concatenated."""
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__()
+        self.cv1 = Conv(cin, cin // 2)
+        self.cv2 = Conv(cin // 2 * 4, cout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pieces = [self.cv1(x)]
+        for _ in range(3):
+            pieces.append(F.max_pool2d(pieces[-1], 5, 1, 2))
+        return cast(Tensor, self.cv2(torch.cat(pieces, 1)))
+
+
+class Attention(nn.Module):
+    """Self-attention over all cells, with a depth-wise convolution as position encoding."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(channels // 64, 1)
+        self.value = channels // self.heads
+        self.key = self.value // 2
+        self.qkv = Conv(channels, channels + 2 * self.heads * self.key, act=False)
+        self.proj = Conv(channels, channels, act=False)
+        self.pe = Conv(channels, channels, 3, groups=channels, act=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        q, k, v = self.qkv(x).view(b, self.heads, -1, h * w).split((self.key, self.key, self.value), 2)
+        weights = ((q * self.key**-0.5).transpose(-2, -1) @ k).softmax(-1)  # (b, heads, queries, keys)
+        mixed = (v @ weights.transpose(-2, -1)).reshape(b, c, h, w)
+        return cast(Tensor, self.proj(mixed + self.pe(v.reshape(b, c, h, w))))
+
+
+class PSABlock(nn.Module):
+    """Attention, then a small perceptron, both with shortcuts."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.attn = Attention(channels)
+        self.ffn = nn.Sequential(Conv(channels, 2 * channels), Conv(2 * channels, channels, act=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(x)
+        return x + cast(Tensor, self.ffn(x))
+
+
+class C2PSA(nn.Module):
+    """Attention blocks on half of the channels."""
+
+    def __init__(self, channels: int, repeats: int) -> None:
+        super().__init__()
+        self.cv1 = Conv(channels, channels)
+        self.cv2 = Conv(channels, channels)
+        self.m = nn.Sequential(*(PSABlock(channels // 2) for _ in range(repeats)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.cv1(x).chunk(2, 1)
+        return cast(Tensor, self.cv2(torch.cat((a, self.m(b)), 1)))
+
+
+class Proto(nn.Module):
+    """The prototypes, at half the stride of the finest level."""
+
+    def __init__(self, cin: int, hidden: int, cout: int) -> None:
+        super().__init__()
+        self.cv1 = Conv(cin, hidden, 3)
+        self.upsample = nn.ConvTranspose2d(hidden, hidden, 2, 2)
+        self.cv2 = Conv(hidden, hidden, 3)
+        self.cv3 = Conv(hidden, cout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.cv3(self.cv2(self.upsample(self.cv1(x)))))
+
+
+class Bins(nn.Module):
+    """Expected distance of a distribution over whole distances: a fixed 1x1 convolution, as official files store it."""
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(bins, 1, 1, bias=False).requires_grad_(False)
+        self.conv.weight.data.copy_(torch.arange(bins).view(1, bins, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Distances (..., 4) in cells from logits (..., 4 * bins)."""
+        weight = self.conv.weight.view(-1)
+        return x.unflatten(-1, (4, len(weight))).softmax(-1) @ weight
+
+
+class Segment(nn.Module):
+    """The heads of the three levels, with the prototypes on the finest."""
+
+    def __init__(self, config: Config, channels: Sequence[int]) -> None:
+        super().__init__()
+        first = channels[0]
+        box = config.box_hidden or max(16, first // 4, 4 * config.reg_max)
+        label = config.class_hidden or max(first, min(config.classes, 100))
+        coefficient = config.coefficient_hidden or max(first // 4, config.prototypes)
+        hidden = config.prototype_channels or _scaled(256, config)
+        self.cv2 = nn.ModuleList(_head(c, box, 4 * config.reg_max) for c in channels)
+        self.cv3 = nn.ModuleList(
+            _head(c, label, config.classes, depthwise=config.generation == 11) for c in channels
+        )
+        self.cv4 = nn.ModuleList(_head(c, coefficient, config.prototypes) for c in channels)
+        self.dfl = Bins(config.reg_max)
+        self.proto = Proto(first, hidden, config.prototypes)
+        for stride, boxes, labels in zip(config.strides, self.cv2, self.cv3, strict=True):
+            nn.init.ones_(cast(Tensor, cast(nn.Sequential, boxes)[-1].bias))
+            prior = config.expected_objects / config.classes / (640 / stride) ** 2
+            nn.init.constant_(cast(Tensor, cast(nn.Sequential, labels)[-1].bias), math.log(prior / (1 - prior)))
+
+    def forward(self, features: Sequence[Tensor]) -> Outputs:
+        parts = (
+            torch.cat([head(x).flatten(2) for head, x in zip(heads, features, strict=True)], 2).transpose(1, 2)
+            for heads in (self.cv2, self.cv3, self.cv4)
+        )
+        return Outputs(*parts, self.proto(features[0]))
+
+
+def _head(cin: int, hidden: int, cout: int, *, depthwise: bool = False) -> nn.Sequential:
+    if not depthwise:
+        return nn.Sequential(Conv(cin, hidden, 3), Conv(hidden, hidden, 3), nn.Conv2d(hidden, cout, 1))
+    return nn.Sequential(
+        nn.Sequential(Conv(cin, cin, 3, groups=cin), Conv(cin, hidden)),
+        nn.Sequential(Conv(hidden, hidden, 3, groups=hidden), Conv(hidden, hidden)),
+        nn.Conv2d(hidden, cout, 1),
+    )
+
+
+class Row(NamedTuple):
+    """One layer of a table; its place is its index in the state dict."""
+
+    kind: str
+    channels: int = 0  # before scaling
+    repeats: int = 1  # before scaling
+    flag: bool = False  # c2f: shortcut; c3k2: C3k units
+    ratio: float = 0.5  # hidden channels of c3k2
+    source: int = -1  # cat: the earlier layer
+
+
+_TABLES: dict[int, tuple[Row, ...]] = {
+    8: (
+        *(Row("conv", 64), Row("conv", 128), Row("c2f", 128, 3, True), Row("conv", 256), Row("c2f", 256, 6, True)),
+        *(Row("conv", 512), Row("c2f", 512, 6, True), Row("conv", 1024), Row("c2f", 1024, 3, True)),
+        *(Row("sppf", 1024), Row("up"), Row("cat", source=6), Row("c2f", 512, 3)),  # 9..12
+        *(Row("up"), Row("cat", source=4), Row("c2f", 256, 3)),  # 13..15
+        *(Row("conv", 256), Row("cat", source=12), Row("c2f", 512, 3)),  # 16..18
+        *(Row("conv", 512), Row("cat", source=9), Row("c2f", 1024, 3)),  # 19..21
+    ),
+    11: (
+        *(Row("conv", 64), Row("conv", 128), Row("c3k2", 256, 2, ratio=0.25), Row("conv", 256)),
+        *(Row("c3k2", 512, 2, ratio=0.25), Row("conv", 512), Row("c3k2", 512, 2, True), Row("conv", 1024)),
+        *(Row("c3k2", 1024, 2, True), Row("sppf", 1024), Row("c2psa", 1024, 2)),  # 8..10
+        *(Row("up"), Row("cat", source=6), Row("c3k2", 512, 2)),  # 11..13
+        *(Row("up"), Row("cat", source=4), Row("c3k2", 256, 2)),  # 14..16
+        *(Row("conv", 256), Row("cat", source=13), Row("c3k2", 512, 2)),  # 17..19
+        *(Row("conv", 512), Row("cat", source=10), Row("c3k2", 1024, 2, True)),  # 20..22
+    ),
+}
+_LEVELS = {8: (15, 18, 21), 11: (16, 19, 22)}
+
+
+def _scaled(channels: int, config: Config) -> int:
+    return math.ceil(min(channels, config.max_channels) * config.width / 8) * 8
+
+
+def _layer(row: Row, index: int, cin: int, config: Config) -> tuple[nn.Module, int]:
+    """The module of one row, and the channels that it gives."""
+    cout = _scaled(row.channels, config)
+    repeats = max(round(row.repeats * config.depth), 1)
+    if row.kind == "conv":
+        if index < 2 and config.stem_channels:
+            cout = config.stem_channels[index]
+        return Conv(cin, cout, 3, config.stem_strides[index] if index < 2 else 2), cout
+    if row.kind == "c2f":
+        hidden = cout // 2
+        units: list[nn.Module] = [Bottleneck(hidden, shortcut=row.flag, ratio=1.0) for _ in range(repeats)]
+        return Chain(cin, cout, hidden, units), cout
+    if row.kind == "c3k2":
+        hidden = int(cout * row.ratio)
+        deep = row.flag or config.deep
+        units = [C3k(hidden) if deep else Bottleneck(hidden, shortcut=True, ratio=0.5) for _ in range(repeats)]
+        return Chain(cin, cout, hidden, units), cout
+    if row.kind == "sppf":
+        return SPPF(cin, cout), cout
+    if row.kind == "c2psa":
+        return C2PSA(cin, repeats), cin
+    return nn.Identity(), cin  # "up" and "cat" have no parameters; `forward` does their work
+
+
+class YoloSeg(nn.Module):
+    """YOLOv8-seg or YOLO11-seg.
+
+    Args:
+        config: The variant.
+
+    >>> model = YoloSeg(VARIANTS["test"])
+    >>> model(torch.zeros(2, 3, 64, 64)).prototypes.shape
+    torch.Size([2, 8, 32, 32])
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self._table = _TABLES[config.generation]
+        layers: list[nn.Module] = []
+        given: list[int] = []
+        cin = 3
+        for index, row in enumerate(self._table):
+            layer, cin = _layer(row, index, cin, config)
+            cin += given[row.source] if row.kind == "cat" else 0
+            layers.append(layer)
+            given.append(cin)
+        head = Segment(config, [given[level] for level in _LEVELS[config.generation]])
+        self.model = nn.ModuleList([*layers, head])
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Raw outputs of a batch.
+
+        Args:
+            images: (B, 3, H, W) float, RGB in [0, 1]; H and W multiples of the coarsest stride.
+        """
+        coarsest = self.config.strides[-1]
+        if images.shape[-2] % coarsest or images.shape[-1] % coarsest:
+            raise ValueError(
+                f"YoloSeg: images must have sides that are multiples of {coarsest}, got {tuple(images.shape)}"
+            )
+        x, made = images, []
+        for row, layer in zip(self._table, self.model, strict=False):
+            if row.kind == "up":
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            elif row.kind == "cat":
+                x = torch.cat((x, made[row.source]), 1)
+            else:
+                x = layer(x)
+            made.append(x)
+        return cast(Outputs, self.model[-1]([made[level] for level in _LEVELS[self.config.generation]]))
+
+    def fuse(self) -> YoloSeg:
+        """Fold every batch norm into its convolution, in place, for inference; returns the model itself."""
+        for module in self.modules():
+            if isinstance(module, Conv):
+                module.fuse()
+        return self.eval()
+
+    def boxes(self, outputs: Outputs) -> Tensor:
+        """Predicted boxes (B, A, 4) float32, xyxy input pixels."""
+        centres, strides = self._anchors(outputs.prototypes)
+        distances = self._distances(outputs.bins) * strides[:, None]
+        return torch.cat((centres - distances[..., :2], centres + distances[..., 2:]), -1)
+
+    def decoded(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
+        """The layout of the ultralytics exports.
+
+        Returns:
+            Predictions (B, 4 + C + K, A): centre x, centre y, width, height in input pixels, scores in [0, 1], raw
+            coefficients; and the prototypes unchanged.
+        """
+        boxes = self.boxes(outputs)
+        low, high = boxes[..., :2], boxes[..., 2:]
+        parts = ((low + high) / 2, high - low, outputs.logits.sigmoid(), outputs.coefficients)
+        return torch.cat(parts, -1).transpose(1, 2), outputs.prototypes
+
+    def losses(self, outputs: Outputs | Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """Weighted losses; their sum is what training minimises.
+
+        Args:
+            outputs: What `forward` gave, or images (B, 3, H, W), which are then passed through it.
+            targets: One per picture. A picture without objects is ordinary.
+
+        Returns:
+            Scalars "box", "cls", "dfl" and "mask", float32.
+
+        Raises:
+            ValueError: If the number of targets, a label or a canvas does not fit.
+        """
+        if isinstance(outputs, Tensor):
+            outputs = cast(Outputs, self(outputs))
+        bins, logits, coefficients, prototypes = (part.float() for part in outputs)
+        objects = self._objects(targets, logits, prototypes)
+        centres, strides = self._anchors(prototypes)
+        with torch.no_grad():
+            boxes = self.boxes(Outputs(bins, logits, coefficients, prototypes))
+            pairs = candidates(objects.boxes, self._sizes(prototypes), self.config.strides)
+        config = self.config
+        found = assign(boxes, logits, objects, pairs, top=config.top, alpha=config.alpha, beta=config.beta)
+
+        soft = torch.zeros_like(logits)
+        soft[found.images, found.anchors, objects.labels[found.objects]] = found.scores
+        total = found.scores.sum().clamp(min=1.0)
+        labels = F.binary_cross_entropy_with_logits(logits, soft, reduction="sum") / total
+
+        chosen = bins[found.images, found.anchors]
+        stride, centre = strides[found.anchors, None], centres[found.anchors]
+        truth = objects.boxes[found.objects]
+        distances = self._distances(chosen) * stride
+        overlap = complete_iou(torch.cat((centre - distances[:, :2], centre + distances[:, 2:]), 1), truth)
+        true_distances = torch.cat((centre - truth[:, :2], truth[:, 2:] - centre), 1) / stride
+        dfl = distribution_focal(chosen.unflatten(1, (4, config.reg_max)), true_distances)
+        return {
+            "box": config.box_weight * ((1 - overlap) * found.scores).sum() / total,
+            "cls": config.class_weight * labels,
+            "dfl": config.dfl_weight * (dfl * found.scores).sum() / total,
+            "mask": config.mask_weight * self._mask_loss(coefficients, prototypes, found, targets),
+        }
+
+    def _mask_loss(
+        self, coefficients: Tensor, prototypes: Tensor, found: Positives, targets: Sequence[Target]
+    ) -> Tensor:
+        """Mean over the positives of the pictures that have masks."""
+        values, counts, boxes = [], [torch.zeros(1, dtype=torch.int64)], []
+        for target in targets:
+            if target.masks is None:
+                boxes.append(torch.zeros((len(target.labels), 4), dtype=torch.int64))
+                counts.append(torch.zeros(len(target.labels), dtype=torch.int64))
+                continue
+            flat, offsets, cell_boxes = target.masks.cells(self.config.prototype_stride)
+            values.append(torch.from_numpy(flat))
+            counts.append(torch.from_numpy(offsets).diff())
+            boxes.append(torch.from_numpy(cell_boxes).long())
+        device = prototypes.device
+        cells = (
+            torch.cat(values) if values else torch.zeros(0),
+            torch.cat(counts).cumsum(0),
+            torch.cat(boxes) if boxes else torch.zeros((0, 4), dtype=torch.int64),
+        )
+        truth, offsets, cell_boxes = (part.to(device) for part in cells)
+        masked = offsets.diff()[found.objects] > 0
+        images, objects = found.images[masked], found.objects[masked]
+        chosen = coefficients[images, found.anchors[masked]]
+        losses = ragged_masks(chosen, prototypes, images, objects, (truth, offsets, cell_boxes))
+        # The prototypes take part even in a batch without objects, so that every parameter has a gradient.
+        return losses.sum() / max(len(images), 1) + 0.0 * (prototypes.sum() + coefficients.sum())
+
+    def _objects(self, targets: Sequence[Target], logits: Tensor, prototypes: Tensor) -> Objects:
+        """All objects in one list, checked against the batch."""
+        if len(targets) != len(logits):
+            raise ValueError(f"losses: targets must have {len(logits)} entries, one per picture, got {len(targets)}")
+        stride = self.config.prototype_stride
+        canvas = (prototypes.shape[2] * stride, prototypes.shape[3] * stride)
+        for index, target in enumerate(targets):
+            if target.masks is not None and tuple(target.masks.size) != canvas:
+                raise ValueError(
+                    f"losses: masks of target {index} must be on the input canvas {canvas}, "
+                    f"got {tuple(target.masks.size)}"
+                )
+        boxes = torch.cat([target.boxes.reshape(-1, 4) for target in targets]).to(logits.device, torch.float32)
+        labels = torch.cat([target.labels for target in targets]).to(logits.device)
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.config.classes:
+            raise ValueError(
+                f"losses: labels must be in 0..{self.config.classes - 1}, "
+                f"got {int(labels.min())}..{int(labels.max())}"
+            )
+        counts = torch.tensor([len(target.labels) for target in targets], device=logits.device)
+        return Objects(boxes, labels, torch.repeat_interleave(counts))
+
+    def _distances(self, bins: Tensor) -> Tensor:
+        return cast(Tensor, cast(Segment, self.model[-1]).dfl(bins))
+
+    def _sizes(self, prototypes: Tensor) -> list[tuple[int, int]]:
+        """Cells of every level."""
+        height, width = prototypes.shape[-2:]
+        return [(height // factor, width // factor) for factor in (2, 4, 8)]
+
+    def _anchors(self, prototypes: Tensor) -> tuple[Tensor, Tensor]:
+        """Centres (A, 2) as x, y in input pixels, and the stride (A,) of each."""
+        centres, strides = [], []
+        for (height, width), stride in zip(self._sizes(prototypes), self.config.strides, strict=True):
+            y = (torch.arange(height, device=prototypes.device, dtype=torch.float32) + 0.5) * stride
+            x = (torch.arange(width, device=prototypes.device, dtype=torch.float32) + 0.5) * stride
+            rows, columns = torch.meshgrid(y, x, indexing="ij")
+            centres.append(torch.stack((columns.flatten(), rows.flatten()), 1))
+            strides.append(torch.full_like(rows.flatten(), stride))
+        return torch.cat(centres), torch.cat(strides)
+
+
+def build(config: Config) -> YoloSeg:
+    """The model of a configuration, freshly initialised."""
+    return YoloSeg(config)
+
+
+VARIANTS: dict[str, Config] = {
+    "v8n": Config(8, 0.33, 0.25, 1024),
+    "v8s": Config(8, 0.33, 0.50, 1024),
+    "v8m": Config(8, 0.67, 0.75, 768),
+    "v8l": Config(8, 1.0, 1.0, 512),
+    "v8x": Config(8, 1.0, 1.25, 512),
+    "11n": Config(11, 0.5, 0.25, 1024),
+    "11s": Config(11, 0.5, 0.50, 1024),
+    "11m": Config(11, 0.5, 1.0, 512, deep=True),
+    "11l": Config(11, 1.0, 1.0, 512, deep=True),
+    "11x": Config(11, 1.0, 1.5, 512, deep=True),
+    # Microscopy nuclei, a few to a hundred pixels across, at native resolution: half the strides, narrow heads.
+    "nuclei": Config(
+        classes=1,
+        stem_strides=(1, 2),
+        stem_channels=(8, 24),
+        box_hidden=32,
+        class_hidden=32,
+        coefficient_hidden=32,
+        prototype_channels=32,
+        expected_objects=200.0,
+    ),
+    "test": Config(
+        width=0.0625,
+        classes=2,
+        prototypes=8,
+        stem_strides=(1, 2),
+        box_hidden=16,
+        class_hidden=16,
+        coefficient_hidden=16,
+        prototype_channels=16,
+        expected_objects=100.0,
+    ),
+}
+
+_RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.3.0/"
+_PUBLISHED = {
+    "v8n": (36.7, 30.5),
+    "v8s": (44.6, 36.8),
+    "v8m": (49.9, 40.8),
+    "v8l": (52.3, 42.6),
+    "v8x": (53.4, 43.4),
+    "11n": (38.9, 32.0),
+    "11s": (46.6, 37.8),
+    "11m": (51.5, 41.5),
+    "11l": (53.4, 42.9),
+    "11x": (54.7, 43.8),
+}
+WEIGHTS: dict[str, Weights] = {
+    name: Weights(f"{_RELEASE}yolo{name}-seg.pt", None, "AGPL-3.0-only", 80, box_ap, mask_ap)
+    for name, (box_ap, mask_ap) in _PUBLISHED.items()
+}
