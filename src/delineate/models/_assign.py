@@ -109,7 +109,9 @@ def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
     >>> box_iou(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0, 2.0]]))
     tensor([0.3333])
     """
-    sides = (torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])).clamp(min=0)
+    sides = (torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])).clamp(
+        min=0
+    )
     shared = sides.prod(1)
     union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1) - shared
     return shared / union.clamp(min=1e-9)
@@ -144,7 +146,9 @@ def assign(
     owners, anchors = pairs
     images = objects.images[owners]
     scores = logits[images, anchors, objects.labels[owners]].float().sigmoid()
-    ious = box_iou(boxes[images, anchors], objects.boxes[owners]).clamp(min=1e-4)  # 1e-4 ** 6 is still a float32
+    ious = box_iou(boxes[images, anchors], objects.boxes[owners]).clamp(
+        min=1e-4
+    )  # 1e-4 ** 6 is still a float32
     metrics = scores.clamp(min=1e-8).pow(alpha) * ious.pow(beta)
 
     order = _order(owners, metrics)

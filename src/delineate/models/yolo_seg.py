@@ -47,7 +47,10 @@ class Config:
     reg_max: int = 16  # bins per side of a box
     prototypes: int = 32
 
-    stem_strides: tuple[int, int] = (2, 2)  # of the first two convolutions; (1, 2) or (2, 1) for small objects
+    stem_strides: tuple[int, int] = (
+        2,
+        2,
+    )  # of the first two convolutions; (1, 2) or (2, 1) for small objects
     stem_channels: tuple[int, int] | None = None
     box_hidden: int | None = None  # channels inside the heads
     class_hidden: int | None = None
@@ -280,11 +283,15 @@ class Segment(nn.Module):
         for stride, boxes, labels in zip(config.strides, self.cv2, self.cv3, strict=True):
             nn.init.ones_(cast(Tensor, cast(nn.Sequential, boxes)[-1].bias))
             prior = config.expected_objects / config.classes / (640 / stride) ** 2
-            nn.init.constant_(cast(Tensor, cast(nn.Sequential, labels)[-1].bias), math.log(prior / (1 - prior)))
+            nn.init.constant_(
+                cast(Tensor, cast(nn.Sequential, labels)[-1].bias), math.log(prior / (1 - prior))
+            )
 
     def forward(self, features: Sequence[Tensor]) -> Outputs:
         parts = (
-            torch.cat([head(x).flatten(2) for head, x in zip(heads, features, strict=True)], 2).transpose(1, 2)
+            torch.cat([head(x).flatten(2) for head, x in zip(heads, features, strict=True)], 2).transpose(
+                1, 2
+            )
             for heads in (self.cv2, self.cv3, self.cv4)
         )
         return Outputs(*parts, self.proto(features[0]))
@@ -313,7 +320,13 @@ class Row(NamedTuple):
 
 _TABLES: dict[int, tuple[Row, ...]] = {
     8: (
-        *(Row("conv", 64), Row("conv", 128), Row("c2f", 128, 3, True), Row("conv", 256), Row("c2f", 256, 6, True)),
+        *(
+            Row("conv", 64),
+            Row("conv", 128),
+            Row("c2f", 128, 3, True),
+            Row("conv", 256),
+            Row("c2f", 256, 6, True),
+        ),
         *(Row("conv", 512), Row("c2f", 512, 6, True), Row("conv", 1024), Row("c2f", 1024, 3, True)),
         *(Row("sppf", 1024), Row("up"), Row("cat", source=6), Row("c2f", 512, 3)),  # 9..12
         *(Row("up"), Row("cat", source=4), Row("c2f", 256, 3)),  # 13..15
@@ -352,7 +365,9 @@ def _layer(row: Row, index: int, cin: int, config: Config) -> tuple[nn.Module, i
     if row.kind == "c3k2":
         hidden = int(cout * row.ratio)
         deep = row.flag or config.deep
-        units = [C3k(hidden) if deep else Bottleneck(hidden, shortcut=True, ratio=0.5) for _ in range(repeats)]
+        units = [
+            C3k(hidden) if deep else Bottleneck(hidden, shortcut=True, ratio=0.5) for _ in range(repeats)
+        ]
         return Chain(cin, cout, hidden, units), cout
     if row.kind == "sppf":
         return SPPF(cin, cout), cout
@@ -508,7 +523,9 @@ class YoloSeg(nn.Module):
     def _objects(self, targets: Sequence[Target], logits: Tensor, prototypes: Tensor) -> Objects:
         """All objects in one list, checked against the batch."""
         if len(targets) != len(logits):
-            raise ValueError(f"losses: targets must have {len(logits)} entries, one per picture, got {len(targets)}")
+            raise ValueError(
+                f"losses: targets must have {len(logits)} entries, one per picture, got {len(targets)}"
+            )
         stride = self.config.prototype_stride
         canvas = (prototypes.shape[2] * stride, prototypes.shape[3] * stride)
         for index, target in enumerate(targets):
@@ -517,7 +534,9 @@ class YoloSeg(nn.Module):
                     f"losses: masks of target {index} must be on the input canvas {canvas}, "
                     f"got {tuple(target.masks.size)}"
                 )
-        boxes = torch.cat([target.boxes.reshape(-1, 4) for target in targets]).to(logits.device, torch.float32)
+        boxes = torch.cat([target.boxes.reshape(-1, 4) for target in targets]).to(
+            logits.device, torch.float32
+        )
         labels = torch.cat([target.labels for target in targets]).to(logits.device)
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.config.classes:
             raise ValueError(
@@ -570,7 +589,7 @@ VARIANTS: dict[str, Config] = {
         stem_channels=(8, 24),
         box_hidden=32,
         class_hidden=32,
-        coefficient_hidden=32,
+        coefficient_hidden=24,
         prototype_channels=32,
         expected_objects=200.0,
     ),
