@@ -1,0 +1,163 @@
+"""``delineate predict``: pictures in; overlays, a COCO file and a table of objects out."""
+
+from __future__ import annotations
+
+import glob
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from delineate.dataset import Dataset, Record
+from delineate.draw import draw
+from delineate.errors import FormatError
+from delineate.formats import coco
+from delineate.image import read_image, write_image
+from delineate.instances import Instances
+from delineate.measure import write_csv
+from delineate.predict import Predictor
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm"}
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A picture that was segmented, and the overlay that is being written."""
+
+    record: Record
+    overlay: Future[None] | None
+
+
+def predict_command(
+    images: Annotated[tuple[str, ...], Parameter(help="Pictures, folders of pictures, or patterns such as 'a/*.png'.")],
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the results; made if missing.")],
+    model: Annotated[str, Parameter(help="Name of an embedded model, or path of an ONNX file.")] = "nuclei",
+    score: Annotated[float | None, Parameter(help="Leave out objects with a lower score.")] = None,
+    max_detections: Annotated[int | None, Parameter(help="At most so many objects a picture, the best ones.")] = None,
+    pixel_size: Annotated[float | None, Parameter(help="Micrometres per pixel: measures in micrometres.")] = None,
+    coco_results: Annotated[bool, Parameter(negative="", help="predictions.json as a bare COCO results list.")] = False,
+    overlays: Annotated[bool, Parameter(help="Draw the pictures with their objects.")] = True,
+) -> int:
+    """Segment pictures: overlays, predictions.json (COCO) and objects.csv.
+
+    Examples:
+        delineate predict cells/*.png --out results
+
+        delineate predict slides --out results --pixel-size 0.325
+
+        delineate predict street.jpg --model yolov8n-seg.onnx --score 0.4 --out results
+
+    Exit code: 0 when every picture was segmented, 1 when some could not be read, 2 when nothing could be done.
+    """
+    paths, failures = _find(images)
+    if not paths and not failures:
+        sys.stderr.write("delineate predict: no pictures found. Name pictures, folders of pictures, or patterns.\n")
+        return 2
+    if pixel_size is not None and not 0 < pixel_size < float("inf"):
+        sys.stderr.write(f"delineate predict: --pixel-size must be positive micrometres, got {pixel_size}.\n")
+        return 2
+    started = time.monotonic()
+    predictor = Predictor(model, score=score, max_detections=max_detections)
+    if overlays:
+        (out / "overlays").mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    records = []
+    with ThreadPoolExecutor(2, thread_name_prefix="pictures") as pool:
+        found = _segment(paths, predictor, out if overlays else None, pool, failures)
+        pending: list[_Done] = []
+        for done in track(found, "Segmenting", len(paths), console=console, disable=not console.is_terminal):
+            pending.append(done)
+            while len(pending) > 4 or (pending and _is_written(pending[0])):
+                records.append(_finish(pending.pop(0), failures))
+        records += [_finish(done, failures) for done in pending]
+    dataset = Dataset(tuple(record for record in records if record is not None), predictor.classes)
+    if coco_results:
+        coco.write_results(dataset, out / "predictions.json")
+    else:
+        coco.write(dataset, out / "predictions.json")
+    write_csv(out / "objects.csv", dataset, pixel_size=pixel_size)
+    for failure in failures:
+        sys.stderr.write(f"delineate predict: skipped {failure}\n")
+    objects = sum(len(record.instances) for record in dataset)
+    sys.stdout.write(
+        f"{len(dataset)} pictures, {objects} objects, {time.monotonic() - started:.1f} s -> {out}"
+        + (f" ({len(failures)} skipped)" if failures else "")
+        + "\n"
+    )
+    return 0 if not failures else 1 if len(dataset) else 2
+
+
+def _find(images: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Pictures named by files, folders and patterns, each once, in the order given; and what does not exist."""
+    paths: dict[Path, None] = {}
+    missing = []
+    for image in images:
+        path = Path(image)
+        if path.is_dir():
+            found = sorted(child for child in path.rglob("*") if child.suffix.lower() in SUFFIXES)
+        elif path.exists():
+            found = [path]
+        else:
+            found = sorted(Path(match) for match in glob.glob(image, recursive=True))  # noqa: PTH207 (absolute too)
+            if not found:
+                missing.append(f"{image}: no such file, folder or pattern.")
+        paths |= dict.fromkeys(path for path in found if path.is_file())
+    return list(paths), missing
+
+
+def _segment(
+    paths: list[Path], predictor: Predictor, out: Path | None, pool: ThreadPoolExecutor, failures: list[str]
+) -> Iterator[_Done]:
+    """Reads one picture ahead, segments, and hands the overlay to the pool."""
+    names = _overlay_names(paths)
+    ahead = pool.submit(read_image, paths[0]) if paths else None
+    for index, path in enumerate(paths):
+        reading, ahead = ahead, pool.submit(read_image, paths[index + 1]) if index + 1 < len(paths) else None
+        try:
+            image = reading.result() if reading else read_image(path)
+        except FormatError as error:
+            failures.append(str(error))
+            continue
+        instances = predictor.predict(image)
+        overlay = pool.submit(_write_overlay, image, instances, predictor, out / "overlays" / names[index]) if out else None
+        yield _Done(Record(path, instances.size, instances, index + 1), overlay)
+
+
+def _overlay_names(paths: list[Path]) -> list[str]:
+    """NAME.png for each picture; pictures of one name in several folders are numbered: NAME-2.png."""
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        name, number = path.stem, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{path.stem}-{number}"
+        taken.add(name.lower())
+        names.append(f"{name}.png")
+    return names
+
+
+def _write_overlay(image: NDArray[np.uint8], instances: Instances, predictor: Predictor, path: Path) -> None:
+    write_image(path, draw(image, instances, predictor.classes))
+
+
+def _is_written(done: _Done) -> bool:
+    return done.overlay is None or done.overlay.done()
+
+
+def _finish(done: _Done, failures: list[str]) -> Record | None:
+    """Waits for the overlay; a disk that is full or a folder that is not writable ends the run."""
+    if done.overlay is not None:
+        done.overlay.result()
+    return done.record

@@ -1,0 +1,89 @@
+"""``delineate train``."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from delineate.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from delineate.train import Progress
+
+
+def train_command(
+    config: Path | None = None,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for checkpoints and logs.")] = Path("runs/train"),
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", help="Change one setting: optimiser.rate=0.001")] = (),
+    resume: Annotated[bool, Parameter(negative="", help="Go on from the last completed epoch in --out.")] = False,
+) -> int:
+    """Train a model on annotated pictures.
+
+    Examples:
+        delineate train recipes/nuclei.toml --out runs/nuclei --set data.root=data/dsb2018
+
+        delineate train --set data.train=train.json --set data.val=val.json --set size=320
+
+        delineate train recipes/nuclei.toml --out runs/nuclei --resume
+
+    Args:
+        config: A TOML file; every setting that it leaves out keeps its default.
+        out: Folder for config.json, last.safetensors, best.safetensors, metrics.csv and TensorBoard logs.
+        set_: Settings that win over the file; may be given several times.
+        resume: Continue the run in --out, with the same outcome as if it had not stopped.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtra("torch", "torch")
+    from delineate.train import fit, load_config
+
+    settings = load_config(config, set_)
+    console = Console(stderr=True)
+    started = time.monotonic()
+    with _Display(console) as display:
+        best = fit(settings, out, resume=resume, on_progress=display)
+    sys.stdout.write(f"{best}  {settings.epochs} epochs  {time.monotonic() - started:.0f} s\n")
+    return 0
+
+
+class _Display:
+    """A progress bar on a terminal; a line per epoch everywhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Bar(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[left]} left"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("train", epoch="", loss=0.0, left="")
+
+    def __enter__(self) -> _Display:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        left = time.strftime("%H:%M:%S", time.gmtime(max(0.0, progress.seconds_left)))
+        loss = progress.losses["loss"]
+        epoch = f"{progress.epoch}/{progress.epochs}"
+        self.bar.update(
+            self.task, total=progress.steps, completed=progress.step, epoch=epoch, loss=loss, left=left
+        )
+        if progress.step == progress.steps:
+            figures = {**progress.losses, **progress.metrics}
+            text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+            self.console.print(f"epoch {epoch}  {text}  {left} left", highlight=False)

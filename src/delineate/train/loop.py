@@ -1,0 +1,388 @@
+"""The one training loop: any model of `delineate.models`, CPU or GPU, resumable to the bit.
+
+A run lives in a folder: ``config.toml`` is what it was started with, ``last.safetensors`` where it stands,
+``best.safetensors`` its best epoch by mask AP, ``metrics.csv`` a row per epoch, ``tensorboard/`` the same as curves.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from delineate import models
+from delineate.atomic import write_bytes
+from delineate.errors import DelineateError, FormatError, RuntimeFailure
+from delineate.formats import coco
+from delineate.postprocess.decode import Thresholds
+from delineate.predict import Preprocess
+from delineate.train import checkpoint
+from delineate.train.checkpoint import AVERAGE, MODEL, OPTIMISER, Average, Header
+from delineate.train.config import Optimiser, TrainConfig
+from delineate.train.data import Batch, Pictures, batches, check_classes, check_trainable
+from delineate.train.validate import validate
+
+log = logging.getLogger("delineate")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run reports after every step, and with `metrics` after every epoch."""
+
+    epoch: int  # counted from 1
+    epochs: int
+    step: int  # batches of this epoch done
+    steps: int  # batches of an epoch
+    losses: dict[str, float]  # means over the epoch so far, weighted as they are summed
+    rate: float  # learning rate
+    seconds_left: float  # estimate for the whole run
+    metrics: dict[str, float] = field(default_factory=dict)  # at the end of a validated epoch
+
+
+@dataclass
+class _Run:
+    """The moving parts of a run."""
+
+    config: TrainConfig
+    classes: tuple[str, ...]
+    model: nn.Module
+    average: Average
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    device: torch.device
+    precision: torch.dtype
+    epoch: int = 0  # epochs completed
+    step: int = 0  # optimiser steps done
+    best: float = -1.0
+
+
+def fit(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Trains a model.
+
+    Args:
+        config: The whole configuration.
+        folder: Where checkpoints and logs go; made if missing.
+        resume: Continue the run in `folder` from its last completed epoch. The outcome is the same to the bit as
+            without the interruption (on a CPU, with the same number of threads).
+        on_progress: Called after every step and every epoch.
+
+    Returns:
+        The path of the best checkpoint.
+
+    Raises:
+        FormatError: The data cannot be trained on (missing pictures, no objects, other classes in the validation set).
+        RuntimeFailure: Out of memory, or the loss is no longer a number; the message names the remedy.
+        DelineateError: `folder` holds another run, or none to resume.
+    """
+    train, val = _pictures(config)
+    _prepare_folder(folder, config, resume)
+    run = _start(config, train.dataset.classes)
+    if resume:
+        _load(run, folder / "last.safetensors")
+    logs = _Logs(folder, run.epoch, config.tensorboard)
+    started, first = time.monotonic(), run.epoch
+    try:
+        while run.epoch < config.epochs:
+            share = run.epoch - first
+
+            def left(done: float, share: int = share) -> float:
+                return (time.monotonic() - started) / (share + done) * (config.epochs - first - share - done)
+
+            losses = _train_epoch(run, train, on_progress, left)
+            run.epoch += 1
+            metrics = _validate(run, val) if _is_due(run, val) else {}
+            _save(run, folder, metrics)
+            logs.write(run.epoch, {**losses, **metrics, "rate": _rate(run)})
+            steps = _steps(run, len(train.dataset))
+            on_progress(Progress(run.epoch, config.epochs, steps, steps, losses, _rate(run), left(1.0), metrics))
+    finally:
+        logs.close()
+    return folder / "best.safetensors"
+
+
+def _pictures(config: TrainConfig) -> tuple[Pictures, Pictures | None]:
+    if not config.data.train:
+        raise FormatError("configuration", "data.train", "must name an annotation file to learn from, got nothing.")
+    root = Path(config.data.root)
+    train = coco.read(root / config.data.train)
+    check_trainable(train, str(root / config.data.train))
+    val = None
+    if config.data.val:
+        truth = coco.read(root / config.data.val)
+        check_trainable(truth, str(root / config.data.val))
+        check_classes(train.classes, truth.classes, str(root / config.data.val))
+        val = Pictures(truth, config.data.cache / 4)
+    return Pictures(train, config.data.cache), val
+
+
+def _prepare_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
+    last = folder / "last.safetensors"
+    if resume and not last.is_file():
+        raise DelineateError(f"{folder}: there is no last.safetensors to resume from. Start the run without resume.")
+    if not resume and last.is_file():
+        raise DelineateError(f"{folder}: holds a run already. Resume it, or name another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config)) + b"\n")
+
+
+def _start(config: TrainConfig, classes: tuple[str, ...]) -> _Run:
+    torch.manual_seed(config.seed)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = _device(config.device)
+    model = models.build(config.model.name, classes=len(classes))
+    if config.model.weights:
+        for line in models.load_weights(model, Path(config.model.weights)):
+            log.warning("%s", line)
+    if device.type == "cpu" or torch.cuda.is_available():
+        model = model.to(device, memory_format=torch.channels_last)
+    precision = _precision(config.precision, device)
+    optimiser = _optimiser(model, config.optimiser)
+    return _Run(
+        config=config,
+        classes=classes,
+        model=model,
+        average=Average(model, config.optimiser.ema, config.optimiser.ema_ramp),
+        optimiser=optimiser,
+        scaler=torch.amp.GradScaler(device.type, enabled=precision is torch.float16),
+        device=device,
+        precision=precision,
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device: must be auto, cpu, cuda or cuda:N, got {name!r}.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeFailure(f"device: {name} was asked for, but this torch sees no GPU. Use device=cpu.")
+    return device
+
+
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+
+
+def _optimiser(model: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
+    """Weight decay goes to the weights of two and more dimensions; biases and norms have none."""
+    weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": settings.decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if settings.kind == "sgd":
+        return torch.optim.SGD(groups, lr=settings.rate, momentum=settings.momentum, nesterov=True)
+    return torch.optim.AdamW(groups, lr=settings.rate, betas=(settings.momentum, 0.999))
+
+
+def learning_rate(settings: Optimiser, epoch: float, epochs: int) -> float:
+    """Linear rise over `warmup` epochs, then a half cosine down to `final` times the largest rate.
+
+    >>> learning_rate(Optimiser(rate=1.0, final=0.1, warmup=1.0), 11.0, 11)
+    0.1
+    """
+    rise = min(1.0, (epoch + 1e-3) / settings.warmup) if settings.warmup else 1.0
+    way = min(1.0, max(0.0, epoch - settings.warmup) / max(epochs - settings.warmup, 1e-9))
+    return settings.rate * rise * (settings.final + (1 - settings.final) * (1 + math.cos(math.pi * way)) / 2)
+
+
+def _steps(run: _Run, pictures: int) -> int:
+    return -(-(run.config.samples or pictures) // run.config.batch)
+
+
+def _rate(run: _Run) -> float:
+    return float(run.optimiser.param_groups[0]["lr"])
+
+
+def _train_epoch(
+    run: _Run, pictures: Pictures, on_progress: Callable[[Progress], None], left: Callable[[float], float]
+) -> dict[str, float]:
+    """One pass over the pictures; returns the mean losses."""
+    config = run.config
+    run.model.train()
+    torch.manual_seed(config.seed * 1_000_003 + run.epoch)
+    steps = _steps(run, len(pictures.dataset))
+    sums: dict[str, float] = {}
+    for index, batch in enumerate(batches(pictures, config, run.epoch)):
+        for group in run.optimiser.param_groups:
+            group["lr"] = learning_rate(config.optimiser, run.epoch + index / steps, config.epochs)
+        with _readable_failures(config):
+            losses = _backward(run, batch)
+            last = index + 1 == steps
+            if (index + 1) % config.optimiser.accumulate == 0 or last:
+                _step(run)
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + value
+        if not math.isfinite(losses["loss"]):
+            raise RuntimeFailure(
+                f"epoch {run.epoch + 1}, batch {index + 1}: the loss is {losses['loss']}. Lower optimiser.rate, or "
+                "resume with precision=float32."
+            )
+        means = {name: value / (index + 1) for name, value in sums.items()}
+        done = left((index + 1) / steps)
+        if not last:
+            on_progress(Progress(run.epoch + 1, config.epochs, index + 1, steps, means, _rate(run), done))
+    return means
+
+
+def _backward(run: _Run, batch: Batch) -> dict[str, float]:
+    images = batch.images.to(run.device, non_blocking=True, memory_format=torch.channels_last)
+    targets = [models.to_device(target, run.device) for target in batch.targets]
+    with torch.autocast(run.device.type, dtype=run.precision, enabled=run.precision is not torch.float32):
+        losses: dict[str, Tensor] = run.model.losses(images, targets)
+        loss = torch.stack([value for value in losses.values()]).sum()
+    run.scaler.scale(loss / run.config.optimiser.accumulate).backward()
+    return {"loss": float(loss.detach()), **{name: float(value.detach()) for name, value in losses.items()}}
+
+
+def _step(run: _Run) -> None:
+    run.scaler.unscale_(run.optimiser)
+    nn.utils.clip_grad_norm_(run.model.parameters(), run.config.optimiser.clip)
+    run.scaler.step(run.optimiser)
+    run.scaler.update()
+    run.optimiser.zero_grad(set_to_none=True)
+    run.step += 1
+    run.average.update(run.model, run.step)
+
+
+@contextmanager
+def _readable_failures(config: TrainConfig) -> Iterator[None]:
+    """Turns torch's out-of-memory errors into one that names the remedy."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in text or "can't allocate" in text:
+            raise RuntimeFailure(
+                f"out of memory with batch={config.batch} and size={config.size}. Lower batch (and raise "
+                "optimiser.accumulate by as much, to learn the same), or lower size."
+            ) from error
+        raise
+
+
+def _is_due(run: _Run, val: Pictures | None) -> bool:
+    return val is not None and (run.epoch % run.config.validate_every == 0 or run.epoch == run.config.epochs)
+
+
+def _validate(run: _Run, val: Pictures | None) -> dict[str, float]:
+    if val is None:
+        return {}
+    config = run.config
+    kept = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.model.load_state_dict(run.average.tensors)
+    run.model.eval()
+    try:
+        thresholds = Thresholds(score=config.score, iou=config.iou, max_detections=config.max_detections)
+        report = validate(run.model, val, preprocess_of(run.model, config), thresholds, run.device)
+    finally:
+        run.model.load_state_dict(kept)
+    return {"mask_ap": report.ap, "mask_ap50": report.ap50, "mask_ap75": report.ap75}
+
+
+def preprocess_of(model: nn.Module, config: TrainConfig) -> Preprocess:
+    """How pictures are presented to a model trained with `config`: at their own scale, padded to its largest stride."""
+    return Preprocess(rule="native", scale=config.scale, multiple=models.largest_stride(model))
+
+
+def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
+    score = metrics.get("mask_ap", math.nan)
+    improved = not math.isnan(score) and score > run.best
+    if improved:
+        run.best = score
+    header = Header(
+        model=run.config.model.name,
+        classes=list(run.classes),
+        epoch=run.epoch,
+        step=run.step,
+        metrics=metrics,
+        best=run.best,
+        config=msgspec.to_builtins(run.config),
+    )
+    if improved or not (folder / "best.safetensors").exists() or run.best < 0:
+        checkpoint.write(folder / "best.safetensors", run.average.tensors, header)
+    tensors = {
+        **checkpoint.prefixed(run.model.state_dict(), MODEL),
+        **checkpoint.prefixed(run.average.tensors, AVERAGE),
+        **checkpoint.prefixed(checkpoint.optimiser_tensors(run.optimiser), OPTIMISER),
+    }
+    if run.scaler.is_enabled():
+        tensors["scale"] = torch.tensor(run.scaler.get_scale())
+    checkpoint.write(folder / "last.safetensors", tensors, header)
+
+
+def _load(run: _Run, path: Path) -> None:
+    tensors, header = checkpoint.read(path)
+    if tuple(header.classes) != run.classes or header.model != run.config.model.name:
+        raise DelineateError(
+            f"{path}: the run to resume must train {run.config.model.name} on the classes {list(run.classes)}, "
+            f"got {header.model} on {header.classes}."
+        )
+    run.model.load_state_dict(checkpoint.part(tensors, MODEL))
+    for name, value in checkpoint.part(tensors, AVERAGE).items():
+        run.average.tensors[name].copy_(value)
+    checkpoint.load_optimiser(run.optimiser, checkpoint.part(tensors, OPTIMISER))
+    if "scale" in tensors and run.scaler.is_enabled():
+        run.scaler.update(float(tensors["scale"]))
+    run.epoch, run.step, run.best = header.epoch, header.step, header.best
+
+
+class _Logs:
+    """metrics.csv, and TensorBoard curves where the package is installed."""
+
+    def __init__(self, folder: Path, epoch: int, tensorboard: bool) -> None:
+        self.path = folder / "metrics.csv"
+        self.rows: list[dict[str, str]] = []
+        if epoch and self.path.is_file():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epoch]
+        self.writer: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                log.info("TensorBoard is not installed; no curves are written. Run: pip install 'delineate[tensorboard]'")
+            else:
+                self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=epoch + 1)
+
+    def write(self, epoch: int, values: dict[str, float]) -> None:
+        """Adds an epoch; the file is written anew, so that a killed run leaves no half row."""
+        self.rows.append({"epoch": str(epoch), **{name: f"{value:.6g}" for name, value in values.items()}})
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names, restval="")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_bytes(self.path, text.getvalue().encode())
+        if self.writer is not None:
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, epoch)
+            self.writer.flush()
+
+    def close(self) -> None:
+        """Ends the TensorBoard file."""
+        if self.writer is not None:
+            self.writer.close()

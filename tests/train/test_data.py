@@ -1,0 +1,94 @@
+"""Batches: order and samples depend on the seed alone."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra [torch]")
+
+from synthetic import nuclei_dataset  # noqa: E402
+
+from delineate.dataset import Dataset  # noqa: E402
+from delineate.errors import FormatError  # noqa: E402
+from delineate.train.config import load_config  # noqa: E402
+from delineate.train.data import Pictures, batches, check_classes, check_trainable, sample_order  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return nuclei_dataset(tmp_path_factory.mktemp("pictures"), count=5)
+
+
+def config(*overrides):
+    return load_config(overrides=["size=64", "batch=2", "augment.min_area=1", *overrides])
+
+
+def test_an_epoch_shows_every_picture_once(dataset):
+    assert sorted(sample_order(dataset, config(), 0)) == [0, 1, 2, 3, 4]
+    assert sorted(Counter(sample_order(dataset, config("samples=10"), 0)).values()) == [2] * 5
+    assert not np.array_equal(sample_order(dataset, config(), 0), sample_order(dataset, config(), 1))
+
+
+def test_balance_draws_rare_pictures_more_often(dataset):
+    kinds = ["common"] * 4 + ["rare"]
+    records = [r.replace(attributes={"kind": kind}) for r, kind in zip(dataset, kinds, strict=True)]
+    order = sample_order(dataset.with_records(records), config("data.balance=kind", "samples=6000"), 0)
+    share = np.mean(order == 4)  # weights 4 x 1/2 and 1 x 1
+    assert abs(share - 1 / 3) < 0.03
+
+
+def test_batches_are_reproducible_and_complete(dataset):
+    pictures = Pictures(dataset, 1.0)
+    first = list(batches(pictures, config("workers=1"), 3))
+    again = list(batches(Pictures(dataset, 0.0), config("workers=3"), 3))
+    assert [len(batch.targets) for batch in first] == [2, 2, 1]
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert one.images.dtype is torch.float32
+        assert 0 <= one.images.min() <= one.images.max() <= 1
+        for target, same in zip(one.targets, other.targets, strict=True):
+            assert torch.equal(target.boxes, same.boxes)
+            assert target.masks == same.masks
+            assert target.masks.size == (64, 64)
+
+
+def test_the_last_epochs_may_be_plain(dataset):
+    plain = config("epochs=2", "plain_epochs=1", "augment.mosaic=1.0")
+    mixed, alone = (list(batches(Pictures(dataset, 1.0), plain, epoch)) for epoch in (0, 1))
+    without = config("epochs=2", "augment.mosaic=0.0", "augment.copy_paste=0.0")
+    same = list(batches(Pictures(dataset, 1.0), without, 1))
+    assert torch.equal(alone[0].images, same[0].images)
+    assert not torch.equal(mixed[0].images, list(batches(Pictures(dataset, 1.0), without, 0))[0].images)
+
+
+def test_a_failing_picture_is_named(dataset, tmp_path):
+    record = dataset[0].replace(path=tmp_path / "gone.png")
+    with pytest.raises(FormatError, match="gone.png"):
+        list(batches(Pictures(Dataset((record,), dataset.classes), 1.0), config(), 0))
+    wrong = dataset[0].replace(path=_picture(tmp_path / "small.png"))
+    with pytest.raises(FormatError, match=r"must have the size .*got \(5, 6\)"):
+        list(batches(Pictures(Dataset((wrong,), dataset.classes), 1.0), config(), 0))
+
+
+def test_unusable_datasets_are_refused(dataset, tmp_path):
+    with pytest.raises(FormatError, match="at least one picture"):
+        check_trainable(dataset[:0], "a.json")
+    empty = dataset.with_records(r.replace(instances=r.instances[:0]) for r in dataset)
+    with pytest.raises(FormatError, match="none of the 5 pictures"):
+        check_trainable(empty, "a.json")
+    gone = dataset.with_records([*dataset[:4], dataset[4].replace(path=tmp_path / "gone.png")])
+    with pytest.raises(FormatError, match=r"1 of 5 pictures do not exist, the first is .*gone.png"):
+        check_trainable(gone, "a.json")
+    boxes = dataset.with_records(r.replace(instances=r.instances.replace(masks=None)) for r in dataset)
+    with pytest.raises(FormatError, match="must have masks"):
+        check_trainable(boxes, "a.json")
+    with pytest.raises(FormatError, match=r"\['nucleus'\], got \['cell'\]"):
+        check_classes(("nucleus",), ("cell",), "val.json")
+
+
+def _picture(path):
+    from PIL import Image
+
+    Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(path)
+    return path
