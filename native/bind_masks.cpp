@@ -1,5 +1,184 @@
+// Runs (N run-length masks on one canvas) and the functions on it. Arguments arrive checked by delineate/masks.py.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "dense.hpp"
+#include "geometry.hpp"
+#include "polygon.hpp"
+#include "rle.hpp"
+#include "rle_string.hpp"
 
 namespace nb = nanobind;
+using namespace nb::literals;
+using delineate::Box;
+using delineate::Rle;
 
-void bind_masks(nb::module_&) {}
+namespace {
+
+template <class T>
+using Array1 = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Bytes3 = nb::ndarray<const uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using WritableBytes3 = nb::ndarray<uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+template <class T>
+std::span<const T> view(const Array1<T>& array) {
+    return {array.data(), array.size()};
+}
+
+// Hands a vector over to numpy without a copy.
+template <class T, size_t Dims>
+nb::ndarray<nb::numpy, T, nb::ndim<Dims>> give(std::vector<T>&& values, const size_t (&shape)[Dims]) {
+    auto* held = new std::vector<T>(std::move(values));
+    const nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    return {held->data(), Dims, shape, owner};
+}
+
+template <class T>
+auto give(std::vector<T>&& values) {
+    const size_t shape[] = {values.size()};
+    return give(std::move(values), shape);
+}
+
+template <class T>
+auto lend(nb::handle owner, const std::vector<T>& values) {
+    const size_t shape[] = {values.size()};
+    return nb::ndarray<nb::numpy, const T, nb::ndim<1>>(values.data(), 1, shape, owner);
+}
+
+template <class T>
+auto give_boxes(const std::vector<Box>& boxes) {
+    std::vector<T> flat;
+    flat.reserve(4 * boxes.size());
+    for (const auto& b : boxes)
+        for (const int64_t v : {b.x0, b.y0, b.x1, b.y1}) flat.push_back(static_cast<T>(v));
+    const size_t shape[] = {boxes.size(), 4};
+    return give(std::move(flat), shape);
+}
+
+Rle from_strings(int64_t height, int64_t width, const nb::list& strings) {
+    std::vector<std::string_view> views;
+    views.reserve(strings.size());
+    for (const nb::handle item : strings) {
+        const auto bytes = nb::borrow<nb::bytes>(item);
+        views.emplace_back(bytes.c_str(), bytes.size());
+    }
+    const nb::gil_scoped_release release;
+    return delineate::from_strings(height, width, views);
+}
+
+void bind_runs(nb::module_& m) {
+    nb::class_<Rle>(m, "Runs", "N run-length masks on one canvas, column by column as in COCO; immutable.")
+        .def("__init__",
+             [](Rle* self, int64_t height, int64_t width, const Array1<uint32_t>& counts, const Array1<int64_t>& offsets) {
+                 new (self) Rle(delineate::from_counts(height, width, view(counts), view(offsets)));
+             },
+             "height"_a, "width"_a, "counts"_a.noconvert(), "offsets"_a.noconvert(), nb::call_guard<nb::gil_scoped_release>())
+        .def_ro("height", &Rle::height)
+        .def_ro("width", &Rle::width)
+        .def("__len__", &Rle::size)
+        .def("__eq__", [](const Rle& a, const Rle& b) { return a == b; })
+        .def_prop_ro("counts", [](nb::handle_t<Rle> self) { return lend(self, nb::cast<const Rle&>(self).counts); })
+        .def_prop_ro("offsets", [](nb::handle_t<Rle> self) { return lend(self, nb::cast<const Rle&>(self).offsets); });
+}
+
+void bind_conversions(nb::module_& m) {
+    const auto release = nb::call_guard<nb::gil_scoped_release>();
+    m.def("masks_from_strings", &from_strings, "height"_a, "width"_a, "strings"_a);
+    m.def("masks_to_strings", [](const Rle& rle) {
+        std::vector<std::string> out;
+        for (int64_t i = 0; i < rle.size(); ++i) out.push_back(delineate::to_string(rle.runs(i)));
+        return out;
+    });
+    m.def("masks_from_polygons",
+          [](int64_t height, int64_t width, const Array1<double>& xy, const Array1<int64_t>& points, const Array1<int64_t>& parts) {
+              return delineate::from_polygons(height, width, view(xy), view(points), view(parts));
+          },
+          "height"_a, "width"_a, "xy"_a.noconvert(), "points"_a.noconvert(), "parts"_a.noconvert(), release);
+    m.def("masks_encode_rows",
+          [](const Bytes3& dense) {
+              return delineate::encode_rows(dense.data(), dense.shape(0), dense.shape(1), dense.shape(2));
+          },
+          "dense"_a.noconvert(), release);
+    m.def("masks_encode_columns",
+          [](const Bytes3& dense) {
+              return delineate::encode_columns(dense.data(), dense.shape(0), dense.shape(2), dense.shape(1));
+          },
+          "dense"_a.noconvert(), release);
+    m.def("masks_decode_rows", [](const Rle& rle, const WritableBytes3& out) { delineate::decode_rows(rle, out.data()); },
+          "runs"_a, "out"_a.noconvert(), release);
+    m.def("masks_crop",
+          [](const Rle& rle, int64_t i) {
+              const Box box = delineate::tight_box(rle.runs(i), rle.height);
+              std::vector<uint8_t> pixels(static_cast<size_t>(box.width() * box.height()));
+              if (!box.empty()) delineate::decode_box(rle.runs(i), rle.height, box, pixels.data());
+              const size_t shape[] = {static_cast<size_t>(box.height()), static_cast<size_t>(box.width())};
+              return nb::make_tuple(box.y0, box.x0, give(std::move(pixels), shape));
+          },
+          "runs"_a, "i"_a);
+    m.def("masks_cells",
+          [](const Rle& rle, int64_t stride) {
+              delineate::Cells cells;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  cells = delineate::cells(rle, stride);
+              }
+              return nb::make_tuple(give(std::move(cells.values)), give(std::move(cells.offsets)), give_boxes<int32_t>(cells.boxes));
+          },
+          "runs"_a, "stride"_a);
+}
+
+void bind_measures(nb::module_& m) {
+    m.def("masks_areas", [](const Rle& rle) { return give(delineate::areas(rle)); }, "runs"_a);
+    m.def("masks_boxes",
+          [](const Rle& rle) {
+              std::vector<Box> boxes;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  boxes = delineate::tight_boxes(rle);
+              }
+              return give_boxes<float>(boxes);
+          },
+          "runs"_a);
+    m.def("masks_moments",
+          [](const Rle& rle) {
+              std::vector<double> out(static_cast<size_t>(6 * rle.size()));
+              {
+                  const nb::gil_scoped_release unlocked;
+                  delineate::moments(rle, out.data());
+              }
+              const size_t shape[] = {static_cast<size_t>(rle.size()), 6};
+              return give(std::move(out), shape);
+          },
+          "runs"_a);
+}
+
+void bind_geometry(nb::module_& m) {
+    const auto release = nb::call_guard<nb::gil_scoped_release>();
+    m.def("masks_take", [](const Rle& rle, const Array1<int64_t>& indices) { return delineate::take(rle, view(indices)); },
+          "runs"_a, "indices"_a.noconvert(), release);
+    m.def("masks_concat",
+          [](const std::vector<const Rle*>& parts) {
+              Rle whole{parts.at(0)->height, parts.at(0)->width, {}, {0}};
+              for (const Rle* part : parts) delineate::append(whole, *part);
+              return whole;
+          },
+          "parts"_a);
+    m.def("masks_unite", &delineate::unite, "runs"_a, release);
+    m.def("masks_transpose", &delineate::transpose, "runs"_a, release);
+    m.def("masks_flip_horizontal", &delineate::flip_horizontal, "runs"_a, release);
+    m.def("masks_flip_vertical", &delineate::flip_vertical, "runs"_a, release);
+    m.def("masks_rotate180", &delineate::rotate180, "runs"_a, release);
+    m.def("masks_shift", &delineate::shift, "runs"_a, "dy"_a, "dx"_a, "height"_a, "width"_a, release);
+    m.def("masks_resize", &delineate::resize, "runs"_a, "height"_a, "width"_a, release);
+}
+
+}  // namespace
+
+void bind_masks(nb::module_& m) {
+    bind_runs(m);
+    bind_conversions(m);
+    bind_measures(m);
+    bind_geometry(m);
+}

@@ -1,0 +1,82 @@
+#include "rle_string.hpp"
+
+#include <cstdio>
+
+namespace delineate {
+
+std::string to_string(std::span<const uint32_t> runs) {
+    std::string out;
+    out.reserve(runs.size() * 2);
+    for (size_t i = 0; i < runs.size(); ++i) {
+        int64_t x = runs[i];
+        if (i > 2) x -= runs[i - 2];
+        for (bool more = true; more;) {
+            const int64_t low = x & 0x1f;
+            x >>= 5;
+            more = (low & 0x10) ? x != -1 : x != 0;
+            out.push_back(static_cast<char>(48 + (low | (more ? 0x20 : 0))));
+        }
+    }
+    return out;
+}
+
+namespace {
+
+[[noreturn]] void fail(const std::string& message) { throw std::invalid_argument("counts " + message); }
+
+// One number of the string, `at` moves behind it.
+int64_t read_number(std::string_view text, size_t& at) {
+    constexpr int kDigits = 7;  // a difference of two counts has 33 bits and a sign
+    int64_t x = 0;
+    for (int k = 0;; ++k) {
+        if (at == text.size()) fail("must end with a finished number, got a string that breaks off. Is the file cut short?");
+        if (k == kDigits) fail("must hold numbers of at most 7 characters, got more before character " + std::to_string(at) + ".");
+        const int c = static_cast<unsigned char>(text[at]) - 48;
+        if (c < 0 || c > 63) {
+            char code[8];
+            std::snprintf(code, sizeof code, "0x%02x", static_cast<unsigned>(c + 48));
+            fail("must hold characters '0' (0x30) to 'o' (0x6f) only, got " + std::string(code) + " at position " + std::to_string(at) + ".");
+        }
+        ++at;
+        x |= static_cast<int64_t>(c & 0x1f) << (5 * k);
+        if (c & 0x20) continue;
+        if (c & 0x10) x -= int64_t{1} << (5 * (k + 1));
+        return x;
+    }
+}
+
+void parse(std::string_view text, int64_t height, int64_t width, RunWriter& writer) {
+    int64_t position = 0;
+    int64_t previous[2] = {0, 0};  // the counts one and two places back
+    size_t at = 0;
+    for (int64_t m = 0; at < text.size(); ++m) {
+        int64_t count = read_number(text, at);
+        if (m > 2) count += previous[1];
+        if (count < 0) fail("must not be negative, got " + std::to_string(count) + " as count " + std::to_string(m) + ".");
+        if (count > std::numeric_limits<uint32_t>::max())
+            fail("must be at most 4294967295, got " + std::to_string(count) + " as count " + std::to_string(m) + ".");
+        if (count > height * width - position) {
+            position += count;
+            break;
+        }
+        if (m % 2) writer.ones(position, position + count);
+        position += count;
+        previous[1] = previous[0];
+        previous[0] = count;
+    }
+    if (position != height * width)
+        fail("must sum to " + std::to_string(height * width) + " (" + std::to_string(height) + " x " +
+             std::to_string(width) + "), got " + (at < text.size() ? "at least " : "") + std::to_string(position) +
+             ". Check the size that belongs to these counts.");
+}
+
+}  // namespace
+
+Rle from_strings(int64_t height, int64_t width, std::span<const std::string_view> strings) {
+    int64_t work = 0;
+    for (const auto& text : strings) work += static_cast<int64_t>(text.size()) * 2;
+    return build(static_cast<int64_t>(strings.size()), height, width, work,
+                 [&](int64_t i, RunWriter& writer) { parse(strings[i], height, width, writer); });
+}
+
+}  // namespace delineate

@@ -1,0 +1,18 @@
+// COCO's compressed counts: 6 bits a character ('0' + 5 bits + continuation), each count from the fourth on stored as the
+// difference from the count two places before it.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "rle.hpp"
+
+namespace delineate {
+
+std::string to_string(std::span<const uint32_t> runs);
+
+// Checked: throws std::invalid_argument that names the mask and what is wrong with its string.
+Rle from_strings(int64_t height, int64_t width, std::span<const std::string_view> strings);
+
+}  // namespace delineate
