@@ -1,0 +1,242 @@
+"""The JSON of a COCO file as typed structures, and its pieces turned into arrays and masks. Serves `coco`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from delineate.errors import FormatError
+from delineate.image import read_size
+from delineate.masks import Masks
+
+MAX_PIXELS = 2**32 - 1  # the sum of a mask's run lengths must fit 32 bits
+
+
+class Rle(TypedDict):
+    """One run-length mask: counts as a compressed string or as a list of numbers."""
+
+    size: list[int]
+    counts: str | list[int]
+
+
+Segmentation = list[list[float]] | Rle | None
+"""Polygons (parts of one object), a run-length mask, or nothing."""
+
+
+class Annotation(msgspec.Struct, gc=False):
+    """One entry of "annotations" or of a results list; the segmentation stays text until its picture's turn."""
+
+    image_id: int | str
+    category_id: int
+    id: int | None = None
+    segmentation: msgspec.Raw = msgspec.Raw()
+    bbox: list[float] | None = None
+    area: float | None = None
+    iscrowd: int | bool | None = None
+    score: float | None = None
+    track_id: int | None = None
+
+
+class Category(msgspec.Struct):
+    """One entry of "categories"."""
+
+    id: int
+    name: str
+
+
+class Head(msgspec.Struct):
+    """What a file says apart from its annotations."""
+
+    images: list[dict[str, Any]]
+    categories: list[Category]
+
+
+class Content(Head):
+    """A whole file."""
+
+    annotations: list[Annotation]
+
+
+class Picture(msgspec.Struct):
+    """One checked entry of "images"."""
+
+    id: int | str
+    path: Path | None
+    size: tuple[int, int]
+    attributes: dict[str, Any]
+
+
+T = TypeVar("T")
+_NOTHING = frozenset({b"", b"null", b"[]", b"[[]]", b"{}"})
+_SEGMENTATIONS = msgspec.json.Decoder(list[Segmentation])
+
+
+def load(path: Path, kind: type[T]) -> T:
+    """Read and decode one JSON file; FormatError names the place that does not fit."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FormatError(path, "", f"file must be readable, got: {error.strerror}.") from error
+    try:
+        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=kind)
+    except msgspec.ValidationError as error:
+        # "Expected `int`, got `str` - at `$.annotations[17].category_id`": the place goes in front.
+        message, _, place = str(error).partition(" - at `$")
+        raise FormatError(path, place.strip("`.").removeprefix("."), f"{message}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FormatError(path, "", f"file must be JSON, got: {error}.") from error
+
+
+def classes(path: Path, categories: Sequence[Category]) -> tuple[tuple[str, ...], dict[int, int]]:
+    """Class names in the order of the category ids, and the label of each id."""
+    ordered = sorted(categories, key=lambda category: category.id)
+    labels = {category.id: label for label, category in enumerate(ordered)}
+    if len(labels) < len(ordered):
+        twice = Counter(category.id for category in ordered).most_common(1)[0][0]
+        raise FormatError(path, f"category {twice}", "id must be unique, got it twice.")
+    return tuple(category.name for category in ordered), labels
+
+
+def pictures(path: Path, entries: Sequence[dict[str, Any]], roots: Sequence[Path]) -> list[Picture]:
+    """The checked entries of "images", in file order."""
+    found: list[Picture] = []
+    seen: set[int | str] = set()
+    for position, entry in enumerate(entries):
+        rest = dict(entry)
+        id_ = rest.pop("id", None)
+        if isinstance(id_, bool) or not isinstance(id_, int | str) or id_ == "":
+            raise FormatError(path, f"images[{position}]", f"id must be an int or a str, got {id_!r}.")
+        where = f"image {id_}"
+        if id_ in seen:
+            raise FormatError(path, where, "id must be unique, got it twice.")
+        seen.add(id_)
+        name = rest.pop("file_name", None)
+        if name is not None and (not isinstance(name, str) or "\0" in name or not name):
+            raise FormatError(path, where, f"file_name must be a file's name, got {name!r}.")
+        picture = None if name is None else _resolve(name, roots)
+        size = _size(path, where, rest.pop("height", None), rest.pop("width", None), picture)
+        found.append(Picture(id_, picture, size, rest))
+    return found
+
+
+def _resolve(name: str, roots: Sequence[Path]) -> Path:
+    """The picture's file: the first place where it exists, or else the last root's."""
+    for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
+        for root in roots:
+            candidate = os.path.normpath(root / spelling)
+            if os.path.isfile(candidate):  # noqa: PTH113: half the time of Path.is_file, per picture and root
+                return Path(candidate)
+    return Path(os.path.normpath(roots[-1] / name))
+
+
+def _size(path: Path, where: str, height: object, width: object, picture: Path | None) -> tuple[int, int]:
+    if height is None and width is None and picture is not None and picture.is_file():
+        return read_size(picture)
+    for name, value in (("height", height), ("width", width)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise FormatError(path, where, f"{name} must be an int of at least 1, got {value!r}.")
+    assert isinstance(height, int)  # noqa: S101: for the type checker
+    assert isinstance(width, int)  # noqa: S101
+    if height * width > MAX_PIXELS:
+        raise FormatError(
+            path, where, f"height * width must be at most {MAX_PIXELS}, got {height} * {width}."
+        )
+    return height, width
+
+
+def has_segmentation(entry: Annotation) -> bool:
+    """Whether the entry says anything about its shape."""
+    raw = bytes(entry.segmentation)
+    return len(raw) > 64 or raw.translate(None, b" \t\r\n") not in _NOTHING
+
+
+def masks(path: Path, entries: Sequence[Annotation], names: Sequence[str], size: tuple[int, int]) -> Masks:
+    """One mask per entry of one picture; an entry without a segmentation gets an empty mask.
+
+    Args:
+        path: The file, for messages.
+        entries: The picture's entries.
+        names: How messages call them.
+        size: (height, width) of the picture.
+    """
+    raws = [bytes(entry.segmentation) or b"null" for entry in entries]
+    try:
+        found = _SEGMENTATIONS.decode(b"[" + b",".join(raws) + b"]")
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$[")
+        position = int(re.match(r"\d*", place)[0] or 0)  # type: ignore[index]
+        text = f"segmentation must be a list of polygons or a run-length mask: {message}."
+        raise FormatError(path, names[position], text) from error
+    ready = [_checked(path, name, item, size) for name, item in zip(names, found, strict=True)]
+    try:
+        return Masks.from_coco(ready, size)
+    except (ValueError, TypeError):
+        for name, item in zip(names, ready, strict=True):  # which one?
+            try:
+                Masks.from_coco([item], size)
+            except (ValueError, TypeError) as error:
+                raise FormatError(path, name, f"segmentation: {error}") from error
+        raise
+
+
+def _checked(path: Path, name: str, item: Segmentation, size: tuple[int, int]) -> list[list[float]] | Rle:
+    if isinstance(item, dict):
+        if item["size"] != list(size):
+            text = (
+                f"segmentation size must be the picture's [height, width] {list(size)}, got {item['size']}."
+            )
+            raise FormatError(path, name, text)
+        return item
+    parts = [part for part in item or () if part]
+    for part in parts:
+        if len(part) < 6 or len(part) % 2:
+            text = f"polygon has {len(part)} numbers; it must have an even count of at least 6."
+            raise FormatError(path, name, text)
+    if not parts:
+        return Rle(size=list(size), counts=[size[0] * size[1]])
+    return parts
+
+
+def boxes(
+    path: Path, entries: Sequence[Annotation], names: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(N, 4) float64 xywh as written, and (N,) bool: which entries have a box."""
+    rows = [entry.bbox or None for entry in entries]
+    for name, row in zip(names, rows, strict=True):
+        if row is not None and len(row) != 4:
+            raise FormatError(path, name, f"bbox must be [x, y, width, height], got {len(row)} numbers.")
+    array = np.array([row or (0, 0, 0, 0) for row in rows], np.float64).reshape(-1, 4)
+    with np.errstate(over="ignore"):
+        fine = np.isfinite(array.astype(np.float32)).all(axis=1) & (array[:, 2:] >= 0).all(axis=1)
+    for position in np.flatnonzero(~fine)[:1]:
+        text = f"bbox must be finite with width and height of at least 0, got {rows[position]}."
+        raise FormatError(path, names[position], text)
+    return array, np.array([row is not None for row in rows], bool)
+
+
+def xywh(corners: NDArray[np.float32]) -> list[list[float]]:
+    """(N, 4) float32 xyxy -> rows of x, y, width, height; reading them back gives the same float32 corners.
+
+    Numbers are rounded to three decimals wherever that loses nothing: files stay small and readable.
+    """
+    low, high = corners[:, :2], corners[:, 2:]
+    start = np.round(low.astype(np.float64), 3)
+    start = np.where(start.astype(np.float32) == low, start, low)
+    extent = high - start
+    rounded = np.round(extent, 3)
+    extent = np.where((start + rounded).astype(np.float32) == high, rounded, extent)
+    rows: list[list[float]] = np.concatenate([start, np.abs(extent)], axis=1).tolist()
+    return rows
+
+
+def shortest(values: NDArray[np.float32]) -> list[float]:
+    """float32 values as the shortest decimals that mean the same float32."""
+    return [float(str(value)) for value in values]

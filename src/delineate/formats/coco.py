@@ -1,0 +1,434 @@
+"""COCO instances: one JSON file for all pictures (https://cocodataset.org/#format-data), and results lists.
+
+::
+
+    {"images": [{"id": 5, "file_name": "a.png", "height": 480, "width": 640}],
+     "categories": [{"id": 1, "name": "nucleus"}],
+     "annotations": [
+      {"id": 7, "image_id": 5, "category_id": 1, "iscrowd": 0, "area": 20.0, "bbox": [2, 1, 5, 4],
+       "segmentation": [[2, 1, 7, 1, 7, 5, 2, 5]]},
+      {"id": 8, "image_id": 5, "category_id": 1, "iscrowd": 1, "area": 9, "bbox": [0, 0, 3, 3],
+       "segmentation": {"size": [480, 640], "counts": [0, 3, 477, 3, 477, 3, 306237]}}]}
+
+A segmentation is a list of polygons (parts of one object), or a run-length mask, compressed (str) or not (list).
+Annotations may carry "score" (then the file holds predictions) and "track_id".
+
+A results list is the bare form that evaluation servers take::
+
+    [{"image_id": 5, "category_id": 1, "score": 0.9, "segmentation": {"size": [480, 640], "counts": "..."}}]
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+
+from delineate import atomic
+from delineate.dataset import Dataset, Record
+from delineate.errors import FormatError
+from delineate.formats import _coco_json as coco_json
+from delineate.instances import Instances
+from delineate.masks import Masks
+
+KEEPS = frozenset(
+    {"boxes", "masks", "holes", "parts", "overlaps", "crowd", "scores", "ids", "area", "annotation_id"}
+    | {"empty pictures", "picture ids", "picture attributes", "class order"}
+)
+"""What ``read(write(dataset))`` preserves. Not kept: polygons as drawn (masks keep their pixels), extras other than
+"area" and "annotation_id", category ids and supercategories, unknown keys of annotations, "info", "licenses"."""
+
+_log = logging.getLogger("delineate")
+_RESERVED = ("id", "file_name", "height", "width")
+
+Group: TypeAlias = tuple[list[coco_json.Annotation], list[str]]
+"""The entries of one picture and what messages call them."""
+
+
+def sniff(path: str | Path) -> bool:
+    """Whether the file looks like COCO instances: a JSON object with "images", "annotations" and "categories".
+
+    Args:
+        path: Any file.
+    """
+    try:
+        keys = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, msgspec.Raw])
+        kinds = [bytes(keys[name])[:1] for name in ("images", "annotations", "categories")]
+    except (OSError, KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return kinds == [b"["] * 3
+
+
+def read(path: str | Path, images: str | Path | None = None) -> Dataset:
+    """Read a COCO file.
+
+    Records come in the order of "images", the instances of a picture in the order of "annotations". Labels are
+    positions in the list of categories sorted by id. ``Record.attributes`` holds the other keys of the picture.
+    Boxes come from "bbox", or from the mask where there is none; a missing "area" becomes the mask's (or the box's)
+    area, missing annotation ids are numbered after the largest one. ``crowd`` is None for a picture without crowds.
+    If no annotation of the file has a segmentation, all ``masks`` are None; if only some have, the others get empty
+    masks, and the log says how many.
+
+    The picture of an entry is looked for as ``images/NAME`` and ``NAME`` beside the JSON file, then in
+    ``../images``, ``../images/SUBSET`` and ``../SUBSET`` (instances_SUBSET.json); it need not exist.
+
+    Args:
+        path: The JSON file.
+        images: The folder that file names are relative to; None to look in the places above.
+
+    Returns:
+        The dataset; ``extras`` has "area" (float64) and "annotation_id" (int64).
+
+    Raises:
+        FormatError: The file is missing, not JSON, or contradicts itself; the message names the place.
+    """
+    path = Path(path)
+    content = coco_json.load(path, coco_json.Content)
+    classes, labels = coco_json.classes(path, content.categories)
+    found = coco_json.pictures(path, content.images, _roots(path, images))
+    entries = content.annotations
+    names = [
+        f"annotations[{n}]" if entry.id is None else f"annotation {entry.id}"
+        for n, entry in enumerate(entries)
+    ]
+    _number(path, entries)
+    if any(entry.score is not None for entry in entries):
+        _need_scores(path, entries, names)
+    return Dataset(_records(path, found, entries, names, labels), classes)
+
+
+def write(
+    dataset: Dataset,
+    path: str | Path,
+    *,
+    segmentations: Literal["rle", "polygons"] = "rle",
+    images: str | Path | None = None,
+) -> None:
+    """Write a COCO file; the same dataset always gives the same bytes.
+
+    Category ids are 1, 2, ... in the order of the classes. Annotation ids and areas come from the extras
+    "annotation_id" (where unique) and "area" (else the mask's or the box's area). Other extras are not written, and
+    the log says so.
+
+    Args:
+        dataset: What to write.
+        path: The JSON file; replaced in one step.
+        segmentations: "rle" writes every mask as a compressed string. "polygons" writes the outlines of the pixels,
+            and a compressed string where polygons cannot say the same pixels (holes, empty masks, crowds).
+        images: The folder that file names shall be relative to; None for the folder of the JSON file.
+    """
+    if segmentations not in ("rle", "polygons"):
+        raise ValueError(f"coco.write: segmentations must be 'rle' or 'polygons', got {segmentations!r}")
+    path = Path(path)
+    root = path.parent if images is None else Path(images)
+    lost = {name for record in dataset for name in record.instances.extras} - {"area", "annotation_id"}
+    if lost:
+        _log.warning("%s: COCO cannot hold the extras %s; they are left out", path, ", ".join(sorted(lost)))
+    entries = [_image_entry(record, root) for record in dataset]
+    categories = [{"id": n, "name": name, "supercategory": ""} for n, name in enumerate(dataset.classes, 1)]
+    annotations = _annotations(dataset, polygons=segmentations == "polygons")
+    with atomic.writing(path) as file:
+        # pycocotools refuses to load results against a file without "info".
+        file.write(b'{"info":{},"licenses":[],"images":[\n')
+        file.writelines(_lines(entries))
+        file.write(b'],"categories":[\n')
+        file.writelines(_lines(categories))
+        file.write(b'],"annotations":[\n')
+        file.writelines(_lines(annotations))
+        file.write(b"]}\n")
+
+
+def read_results(path: str | Path, truth: str | Path) -> Dataset:
+    """Read a results list: predictions for the pictures of a truth file.
+
+    Args:
+        path: The JSON list.
+        truth: The COCO file with the pictures and categories that the ids mean.
+
+    Returns:
+        One record per picture of the truth, in its order, also where nothing was found. ``masks`` are None if the
+        list has boxes only; ``extras["area"]`` is the area by which pycocotools sorts results into size ranges:
+        the box's if the first result has a box, else the mask's.
+
+    Raises:
+        FormatError: The list does not fit the truth; the message names the place.
+    """
+    path, truth = Path(path), Path(truth)
+    head = coco_json.load(truth, coco_json.Head)
+    classes, labels = coco_json.classes(truth, head.categories)
+    found = coco_json.pictures(truth, head.images, _roots(truth, None))
+    entries = coco_json.load(path, list[coco_json.Annotation])
+    names = [f"result {n}" for n in range(len(entries))]
+    _need_scores(path, entries, names)
+    spans, boxed = coco_json.boxes(path, entries, names)
+    areas = (spans[:, 2] * spans[:, 3]).tolist()
+    for position, entry in enumerate(entries):  # as pycocotools' loadRes does it
+        entry.id = position + 1
+        entry.iscrowd = None
+        entry.area = areas[position] if boxed[0] and boxed[position] else None
+    return Dataset(_records(path, found, entries, names, labels, scored=True), classes)
+
+
+def write_results(
+    dataset: Dataset,
+    path: str | Path,
+    truth: str | Path | None = None,
+    *,
+    kind: Literal["masks", "boxes"] | None = None,
+) -> None:
+    """Write the predictions of a dataset as a results list; the same dataset always gives the same bytes.
+
+    Args:
+        dataset: Predictions: every non-empty record has scores.
+        path: The JSON file; replaced in one step.
+        truth: The COCO file whose ids to use: categories are matched by name, pictures by file name where the truth
+            has exactly one of that name, else by id. None: record ids as they are, categories 1, 2, ...
+        kind: "masks" writes segmentations only (as pycocotools wants them: with boxes beside them it would sort by
+            the area of the box), "boxes" writes boxes only. None: masks where there are any.
+
+    Raises:
+        ValueError: Scores or masks are missing, or the truth lacks a picture or a class.
+    """
+    if kind not in (None, "masks", "boxes"):
+        raise ValueError(f"coco.write_results: kind must be 'masks', 'boxes' or None, got {kind!r}")
+    for record in dataset:
+        if len(record.instances) and record.instances.scores is None:
+            raise ValueError(
+                f"coco.write_results: instances must have scores, got none in record {record.id!r}"
+            )
+        if len(record.instances) and kind == "masks" and record.instances.masks is None:
+            raise ValueError(
+                f"coco.write_results: instances must have masks, got none in record {record.id!r}"
+            )
+    ids, categories = _ids_of_truth(dataset, None if truth is None else Path(truth))
+    with atomic.writing(path) as file:
+        file.write(b"[\n")
+        file.writelines(_lines(_results(dataset, ids, categories, boxes=kind == "boxes")))
+        file.write(b"]\n")
+
+
+def _roots(path: Path, images: str | Path | None) -> list[Path]:
+    """Where the pictures of a file may lie; the last one is the fallback."""
+    if images is not None:
+        return [Path(images)]
+    folder, above = path.parent, path.parent / ".."
+    subset = path.stem.partition("_")[2] or path.stem
+    return [folder / "images", folder, above / "images", above / "images" / subset, above / subset, folder]
+
+
+def _number(path: Path, entries: Sequence[coco_json.Annotation]) -> None:
+    """Check annotation ids and give one to those that have none."""
+    given = [entry.id for entry in entries if entry.id is not None]
+    if len(set(given)) < len(given):
+        twice = Counter(given).most_common(1)[0][0]
+        raise FormatError(path, f"annotation {twice}", "id must be unique, got it more than once.")
+    for id_ in given:
+        if not -(2**63) <= id_ < 2**63 - len(entries):
+            raise FormatError(path, f"annotation {id_}", "id must fit 64 bits.")
+    if len(given) < len(entries):
+        following = itertools.count(max(given, default=0) + 1)
+        for entry in entries:
+            if entry.id is None:
+                entry.id = next(following)
+
+
+def _need_scores(path: Path, entries: Sequence[coco_json.Annotation], names: Sequence[str]) -> None:
+    for entry, name in zip(entries, names, strict=True):
+        if entry.score is None:
+            raise FormatError(path, name, "score must be a number (all entries have one, or none), got none.")
+
+
+def _records(
+    path: Path,
+    found: Sequence[coco_json.Picture],
+    entries: Sequence[coco_json.Annotation],
+    names: Sequence[str],
+    labels: Mapping[int, int],
+    *,
+    scored: bool = False,
+) -> tuple[Record, ...]:
+    """One record per picture with its entries in file order."""
+    groups: dict[int | str, Group] = {picture.id: ([], []) for picture in found}
+    for entry, name in zip(entries, names, strict=True):
+        if entry.image_id not in groups:
+            raise FormatError(path, name, f"image_id must be the id of a picture, got {entry.image_id!r}.")
+        if entry.category_id not in labels:
+            raise FormatError(
+                path, name, f"category_id must be the id of a category, got {entry.category_id}."
+            )
+        if entry.iscrowd not in (None, 0, 1):
+            raise FormatError(path, name, f"iscrowd must be 0 or 1, got {entry.iscrowd}.")
+        groups[entry.image_id][0].append(entry)
+        groups[entry.image_id][1].append(name)
+    shaped = sum(map(coco_json.has_segmentation, entries))
+    if 0 < shaped < len(entries):
+        text = "%s: %d of %d entries have no segmentation; their masks are empty"
+        _log.warning(text, path, len(entries) - shaped, len(entries))
+    scored = scored or any(entry.score is not None for entry in entries)
+    records = []
+    for picture in found:
+        group = groups[picture.id]
+        masks = coco_json.masks(path, *group, picture.size) if shaped or not entries else None
+        fields = _fields(path, group, masks, scored=scored)
+        fields["labels"] = [labels[entry.category_id] for entry in group[0]]
+        try:
+            instances = Instances(picture.size, masks=masks, **fields)
+        except ValueError as error:  # a score out of range for float32 and the like
+            raise FormatError(path, f"image {picture.id}", str(error)) from error
+        records.append(Record(picture.path, picture.size, instances, picture.id, picture.attributes))
+    return tuple(records)
+
+
+def _fields(path: Path, group: Group, masks: Masks | None, *, scored: bool) -> dict[str, Any]:
+    """The entries of one picture as arrays: everything but labels and masks."""
+    entries, names = group
+    spans, boxed = coco_json.boxes(path, entries, names)
+    corners = np.concatenate([spans[:, :2], spans[:, :2] + spans[:, 2:]], axis=1)
+    areas = spans[:, 2] * spans[:, 3]
+    if masks is not None:
+        corners = np.where(boxed[:, None], corners, masks.boxes)
+        areas = masks.areas.astype(np.float64)
+    elif not boxed.all():
+        name = names[int(np.flatnonzero(~boxed)[0])]
+        raise FormatError(path, name, "entry must have a bbox or a segmentation, got neither.")
+    written = np.array([np.nan if entry.area is None else entry.area for entry in entries], np.float64)
+    crowd = np.array([bool(entry.iscrowd) for entry in entries], bool)
+    tracked = any(entry.track_id is not None for entry in entries)
+    return {
+        "boxes": corners,
+        "scores": [entry.score for entry in entries] if scored else None,
+        "crowd": crowd if crowd.any() else None,
+        "ids": [-1 if entry.track_id is None else entry.track_id for entry in entries] if tracked else None,
+        "extras": {
+            "area": np.where(np.isnan(written), areas, written),
+            "annotation_id": np.array([entry.id for entry in entries], np.int64),
+        },
+    }
+
+
+def _lines(values: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """JSON objects, one per line, comma-separated."""
+    separator = b""
+    for value in values:
+        yield separator + _encoder.encode(value)
+        separator = b",\n"
+
+
+def _plain(value: object) -> object:
+    """What msgspec cannot encode by itself: numpy's numbers and arrays in attributes."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"coco.write: attributes must be JSON values, got {type(value).__name__}")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
+
+
+def _image_entry(record: Record, root: Path) -> dict[str, Any]:
+    entry: dict[str, Any] = {"id": record.id}
+    if record.path is not None:
+        entry["file_name"] = Path(os.path.relpath(record.path, root)).as_posix()
+    entry |= {"height": record.size[0], "width": record.size[1]}
+    return entry | {key: value for key, value in record.attributes.items() if key not in _RESERVED}
+
+
+def _annotations(dataset: Dataset, *, polygons: bool) -> Iterator[dict[str, Any]]:
+    """The entries of "annotations", picture by picture: the file is never whole in memory."""
+    given = [record.instances.extras.get("annotation_id") for record in dataset if len(record.instances)]
+    known = (
+        []
+        if any(ids is None for ids in given)
+        else [int(id_) for ids in given if ids is not None for id_ in ids]
+    )
+    total = sum(len(record.instances) for record in dataset)
+    numbers = iter(known if len(set(known)) == total else range(1, total + 1))
+    for record in dataset:
+        found = record.instances
+        areas = found.extras.get("area")
+        if areas is None and found.masks is not None:
+            areas = found.masks.areas
+        rows = coco_json.xywh(found.boxes)
+        shapes = None if found.masks is None else _shapes(found, polygons=polygons)
+        scores = None if found.scores is None else coco_json.shortest(found.scores)
+        for n, (x, y, width, height) in enumerate(rows):
+            entry: dict[str, Any] = {
+                "id": next(numbers),
+                "image_id": record.id,
+                "category_id": int(found.labels[n]) + 1,
+                "iscrowd": int(found.crowd is not None and found.crowd[n]),
+                "area": width * height if areas is None else areas[n].item(),
+                "bbox": [x, y, width, height],
+            }
+            if shapes is not None:
+                entry["segmentation"] = shapes[n]
+            if scores is not None:
+                entry["score"] = scores[n]
+            if found.ids is not None:
+                entry["track_id"] = int(found.ids[n])
+            yield entry
+
+
+def _shapes(found: Instances, *, polygons: bool) -> list[Any]:
+    """One segmentation per instance."""
+    assert found.masks is not None  # noqa: S101: for the type checker; the caller checked
+    shapes: list[Any] = list(found.masks.to_rle())
+    if not polygons:
+        return shapes
+    outlines = [[np.asarray(ring).ravel() for ring in rings] for rings in found.masks.to_polygons()]
+    for n, rings in enumerate(outlines):
+        # Polygons are filled and united by readers: only those that give back the same pixels are written.
+        if not rings or (found.crowd is not None and found.crowd[n]):
+            continue
+        if Masks.from_polygons([rings], found.size) == found.masks[n : n + 1]:
+            shapes[n] = [ring.tolist() for ring in rings]
+    return shapes
+
+
+def _results(
+    dataset: Dataset, ids: Mapping[int | str, int | str], categories: Sequence[int], *, boxes: bool
+) -> Iterator[dict[str, Any]]:
+    """The entries of a results list."""
+    for record in dataset:
+        found = record.instances
+        if found.scores is None:
+            continue
+        shaped = found.masks is not None and not boxes
+        shapes: list[Any] = (
+            found.masks.to_rle() if shaped and found.masks is not None else coco_json.xywh(found.boxes)
+        )
+        for label, shape, score in zip(found.labels, shapes, coco_json.shortest(found.scores), strict=True):
+            what = "segmentation" if shaped else "bbox"
+            yield {"image_id": ids[record.id], "category_id": categories[label], what: shape, "score": score}
+
+
+def _ids_of_truth(dataset: Dataset, truth: Path | None) -> tuple[dict[int | str, int | str], list[int]]:
+    """The picture ids and category ids to write."""
+    if truth is None:
+        return {record.id: record.id for record in dataset}, list(range(1, len(dataset.classes) + 1))
+    head = coco_json.load(truth, coco_json.Head)
+    names, labels = coco_json.classes(truth, head.categories)
+    ids_by_label = list(labels)
+    used = {int(label) for record in dataset for label in record.instances.labels}
+    missing = [name for label, name in enumerate(dataset.classes) if label in used and name not in names]
+    if missing:
+        raise ValueError(f"coco.write_results: classes must be categories of {truth}, got {missing[0]!r}")
+    categories = [ids_by_label[names.index(name)] if name in names else -1 for name in dataset.classes]
+    found = coco_json.pictures(truth, head.images, _roots(truth, None))
+    counts = Counter(picture.path.name for picture in found if picture.path is not None)
+    by_name = {p.path.name: p.id for p in found if p.path is not None and counts[p.path.name] == 1}
+    known = {picture.id for picture in found}
+    ids: dict[int | str, int | str] = {}
+    for record in dataset:
+        ids[record.id] = by_name.get(record.path.name, record.id) if record.path is not None else record.id
+        if ids[record.id] not in known:
+            raise ValueError(f"coco.write_results: pictures must be in {truth}, got {record.name}")
+    return ids, categories
