@@ -1,5 +1,111 @@
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/unique_ptr.h>
+
+#include "match.hpp"
 
 namespace nb = nanobind;
+using namespace nb::literals;
+using namespace delineate;
 
-void bind_match(nb::module_&) {}
+namespace {
+
+template <class T>
+using Column = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Table = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+template <class Array>
+auto view(const Array& array) {
+    return std::span(array.data(), array.size());
+}
+
+template <class T, size_t N>
+nb::ndarray<nb::numpy, T> to_numpy(std::vector<T>&& values, const std::array<size_t, N>& shape) {
+    auto* kept = new std::vector<T>(std::move(values));
+    nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    return nb::ndarray<nb::numpy, T>(kept->data(), N, shape.data(), owner);
+}
+
+std::vector<const Rle*> pointers(const nb::tuple& images) {
+    std::vector<const Rle*> rles;
+    for (nb::handle image : images) rles.push_back(&nb::cast<const Rle&>(image));
+    return rles;
+}
+
+struct PyTruths {
+    Column<int64_t> offsets, labels;
+    Column<double> areas;
+    Column<uint8_t> crowd, lost;
+    Truths view() const { return {::view(offsets), ::view(labels), ::view(areas), ::view(crowd), ::view(lost)}; }
+};
+
+struct PyDetections {
+    Column<int64_t> offsets, labels;
+    Column<double> scores, areas;
+    Detections view() const { return {::view(offsets), ::view(labels), ::view(scores), ::view(areas)}; }
+};
+
+nb::tuple curves(const PyTruths& truths, const PyDetections& detections, const Overlap& overlap, int64_t classes,
+                 const Column<double>& thresholds, const Column<double>& recalls, const Table& ranges,
+                 const Column<int64_t>& max_detections) {
+    Protocol protocol;
+    protocol.classes = classes;
+    protocol.thresholds.assign(thresholds.data(), thresholds.data() + thresholds.size());
+    protocol.recalls.assign(recalls.data(), recalls.data() + recalls.size());
+    for (size_t a = 0; a < ranges.shape(0); ++a) protocol.ranges.push_back({ranges(a, 0), ranges(a, 1)});
+    protocol.max_detections.assign(max_detections.data(), max_detections.data() + max_detections.size());
+    Curves result;
+    {
+        nb::gil_scoped_release release;
+        result = average_precision(truths.view(), detections.view(), overlap, protocol);
+    }
+    const size_t T = thresholds.size(), R = recalls.size(), K = static_cast<size_t>(classes), A = ranges.shape(0),
+                 M = max_detections.size();
+    return nb::make_tuple(to_numpy<double, 5>(std::move(result.precision), {T, R, K, A, M}),
+                          to_numpy<double, 4>(std::move(result.recall), {T, K, A, M}),
+                          to_numpy<double, 5>(std::move(result.scores), {T, R, K, A, M}));
+}
+
+nb::tuple counts(const PyTruths& truths, const PyDetections& detections, const Overlap& overlap,
+                 const Column<double>& thresholds) {
+    Counts result;
+    {
+        nb::gil_scoped_release release;
+        result = count_matches(truths.view(), detections.view(), overlap, view(thresholds), 0);
+    }
+    const std::array<size_t, 2> shape{truths.offsets.size() - 1, thresholds.size()};
+    return nb::make_tuple(to_numpy(std::move(result.matched), shape), to_numpy(std::move(result.ignored), shape),
+                          to_numpy(std::move(result.overlap), shape));
+}
+
+}  // namespace
+
+void bind_match(nb::module_& m) {
+    nb::class_<Overlap>(m, "Overlap", "Where the IoU of detections and truths comes from.");
+    nb::class_<PyTruths>(m, "Truths", "Truths of all images as flat columns.")
+        .def(nb::init<Column<int64_t>, Column<int64_t>, Column<double>, Column<uint8_t>, Column<uint8_t>>(),
+             "offsets"_a.noconvert(), "labels"_a.noconvert(), "areas"_a.noconvert(), "crowd"_a.noconvert(),
+             "lost"_a.noconvert());
+    nb::class_<PyDetections>(m, "Detections", "Detections of all images as flat columns.")
+        .def(nb::init<Column<int64_t>, Column<int64_t>, Column<double>, Column<double>>(), "offsets"_a.noconvert(),
+             "labels"_a.noconvert(), "scores"_a.noconvert(), "areas"_a.noconvert());
+    m.def(
+        "mask_overlap",
+        [](const nb::tuple& truths, const nb::tuple& detections) {
+            return mask_overlap(pointers(truths), pointers(detections));
+        },
+        "truths"_a, "detections"_a, nb::keep_alive<0, 1>(), nb::keep_alive<0, 2>());
+    m.def(
+        "box_overlap", [](const Table& truths, const Table& detections) { return box_overlap(view(truths), view(detections)); },
+        "truths"_a.noconvert(), "detections"_a.noconvert(), nb::keep_alive<0, 1>(), nb::keep_alive<0, 2>());
+    m.def(
+        "dense_overlap",
+        [](const Column<double>& values, const Column<int64_t>& truth_offsets, const Column<int64_t>& detection_offsets) {
+            return dense_overlap(view(values), view(truth_offsets), view(detection_offsets));
+        },
+        "values"_a.noconvert(), "truth_offsets"_a.noconvert(), "detection_offsets"_a.noconvert(), nb::keep_alive<0, 1>(),
+        nb::keep_alive<0, 2>(), nb::keep_alive<0, 3>());
+    m.def("average_precision", &curves, "truths"_a, "detections"_a, "overlap"_a, "classes"_a, "thresholds"_a.noconvert(),
+          "recalls"_a.noconvert(), "ranges"_a.noconvert(), "max_detections"_a.noconvert());
+    m.def("count_matches", &counts, "truths"_a, "detections"_a, "overlap"_a, "thresholds"_a.noconvert());
+}

@@ -1,0 +1,288 @@
+#include "match.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "threads.hpp"
+
+namespace delineate {
+namespace {
+
+constexpr double kEpsilon = std::numeric_limits<double>::epsilon();  // pycocotools' np.spacing(1)
+constexpr size_t kBlock = 32;                                        // thresholds that one machine word decides on
+
+struct Pair {
+    int64_t truth;
+    double iou;
+};
+
+// The objects of one image and one label: ranges of Cells::truths and Cells::detections.
+struct Cell {
+    int64_t image, label;
+    int64_t truth_begin, truth_end;
+    int64_t begin, end;  // detections, best first
+};
+
+struct Cells {
+    std::vector<int64_t> truths;             // object numbers, grouped by image, then label, then input order
+    std::vector<int64_t> detections;         // the same, but by falling score inside a label (ties: input order)
+    std::vector<std::vector<Cell>> images;   // cells of each image by rising label
+    std::vector<std::vector<Pair>> pairs;    // per image: pairs at or above the lowest threshold, detection by detection
+    std::vector<uint32_t> first, count;      // per place in `detections`: its slice of pairs[image]
+};
+
+// NaN last, as numpy sorts.
+bool better(double a, double b) { return std::isnan(a) ? false : std::isnan(b) ? true : a > b; }
+
+// Sorts one image's objects into cells; keeps at most `limit` detections per cell.
+void group(const Truths& truths, const Detections& detections, int64_t classes, int64_t limit, int64_t image,
+           Cells& cells) {
+    auto by_label = [](std::span<const int64_t> labels) {
+        return [labels](int64_t a, int64_t b) { return labels[a] < labels[b]; };
+    };
+    const int64_t t0 = truths.offsets[image], t1 = truths.offsets[image + 1];
+    const int64_t d0 = detections.offsets[image], d1 = detections.offsets[image + 1];
+    const auto t = cells.truths.begin(), d = cells.detections.begin();
+    std::stable_sort(t + t0, t + t1, by_label(truths.labels));
+    std::stable_sort(d + d0, d + d1, [&](int64_t a, int64_t b) {
+        const int64_t la = detections.labels[a], lb = detections.labels[b];
+        return la != lb ? la < lb : better(detections.scores[a], detections.scores[b]);
+    });
+    int64_t i = t0, j = d0;
+    while (i < t1 || j < d1) {
+        const int64_t li = i < t1 ? truths.labels[t[i]] : std::numeric_limits<int64_t>::max();
+        const int64_t lj = j < d1 ? detections.labels[d[j]] : std::numeric_limits<int64_t>::max();
+        const int64_t label = std::min(li, lj);
+        Cell cell{image, label, i, i, j, j};
+        while (i < t1 && truths.labels[t[i]] == label) ++i;
+        while (j < d1 && detections.labels[d[j]] == label) ++j;
+        cell.truth_end = i;
+        cell.end = std::min(j, cell.begin + limit);
+        if (label >= 0 && label < classes) cells.images[image].push_back(cell);
+    }
+}
+
+// Fills the pairs of one image that reach `floor`.
+void overlap_pairs(const Truths& truths, Overlap::View& view, double floor, int64_t image, Cells& cells) {
+    std::vector<double> row;
+    std::vector<uint8_t> crowd;
+    auto& pairs = cells.pairs[image];
+    for (const Cell& cell : cells.images[image]) {
+        const size_t width = static_cast<size_t>(cell.truth_end - cell.truth_begin);
+        if (width == 0 || cell.begin == cell.end) continue;
+        const std::span<const int64_t> chosen(cells.truths.data() + cell.truth_begin, width);
+        crowd.assign(width, 0);
+        for (size_t g = 0; g < width; ++g) crowd[g] = truths.crowd[chosen[g]];
+        row.resize(width);
+        view.open(image, chosen, crowd);
+        for (int64_t d = cell.begin; d < cell.end; ++d) {
+            view.row(cells.detections[d], floor, row);
+            cells.first[d] = static_cast<uint32_t>(pairs.size());
+            for (size_t g = 0; g < width; ++g)
+                if (row[g] >= floor) pairs.push_back({cell.truth_begin + static_cast<int64_t>(g), row[g]});
+            cells.count[d] = static_cast<uint32_t>(pairs.size()) - cells.first[d];
+        }
+    }
+}
+
+Cells make_cells(const Truths& truths, const Detections& detections, const Overlap& overlap, int64_t classes,
+                 int64_t limit, double floor, unsigned threads) {
+    const int64_t images = static_cast<int64_t>(truths.offsets.size()) - 1;
+    Cells cells;
+    cells.truths.resize(truths.labels.size());
+    cells.detections.resize(detections.labels.size());
+    std::iota(cells.truths.begin(), cells.truths.end(), int64_t{0});
+    std::iota(cells.detections.begin(), cells.detections.end(), int64_t{0});
+    cells.images.resize(images);
+    cells.pairs.resize(images);
+    cells.first.assign(detections.labels.size(), 0);
+    cells.count.assign(detections.labels.size(), 0);
+    parallel_for(images, 8, threads, [&](int64_t begin, int64_t end) {
+        const auto view = overlap.view();
+        for (int64_t image = begin; image < end; ++image) {
+            group(truths, detections, classes, limit, image, cells);
+            overlap_pairs(truths, *view, floor, image, cells);
+        }
+    });
+    return cells;
+}
+
+// All detections of one class in the order in which the curve meets them.
+struct Ranking {
+    std::vector<const Cell*> cells;  // by image
+    std::vector<int64_t> offsets;    // (cells + 1) first detection of each cell, in image order
+    std::vector<int64_t> place;      // image order -> place in the ranking
+    std::vector<double> scores;      // by place
+    std::vector<int64_t> rank;       // by place: rank inside the detection's own cell
+};
+
+void rank(const Detections& detections, const Cells& cells, Ranking& ranking) {
+    ranking.offsets = {0};
+    std::vector<double> scores;
+    std::vector<int64_t> ranks;
+    for (const Cell* cell : ranking.cells) {
+        for (int64_t d = cell->begin; d < cell->end; ++d) {
+            scores.push_back(detections.scores[cells.detections[d]]);
+            ranks.push_back(d - cell->begin);
+        }
+        ranking.offsets.push_back(static_cast<int64_t>(scores.size()));
+    }
+    std::vector<int64_t> order(scores.size());
+    std::iota(order.begin(), order.end(), int64_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return better(scores[a], scores[b]); });
+    ranking.place.resize(order.size());
+    ranking.scores.resize(order.size());
+    ranking.rank.resize(order.size());
+    for (size_t p = 0; p < order.size(); ++p) {
+        ranking.place[order[p]] = static_cast<int64_t>(p);
+        ranking.scores[p] = scores[order[p]];
+        ranking.rank[p] = ranks[order[p]];
+    }
+}
+
+// What became of each detection of a class, one bit per threshold of the block; by place in the ranking.
+struct Verdicts {
+    std::vector<uint32_t> hit, ignored;
+    int64_t positives = 0;  // truths that count
+};
+
+// Greedy matching of one cell in one area range: each detection, best first, takes the free truth it covers most. Truths that
+// count go before ignored ones; of equal overlaps the later truth wins; crowds may be taken again and again.
+void match_cell(const Truths& truths, const Detections& detections, const Cells& cells, const Cell& cell,
+                std::array<double, 2> range, std::span<const double> thresholds, const int64_t* place,
+                std::vector<uint32_t>& taken, std::vector<uint8_t>& ignore, Verdicts& verdicts) {
+    const int64_t width = cell.truth_end - cell.truth_begin;
+    taken.assign(static_cast<size_t>(width), 0);
+    ignore.resize(static_cast<size_t>(width));
+    for (int64_t g = 0; g < width; ++g) {
+        const int64_t truth = cells.truths[cell.truth_begin + g];
+        ignore[g] = truths.crowd[truth] || truths.areas[truth] < range[0] || truths.areas[truth] > range[1];
+        verdicts.positives += !ignore[g];
+    }
+    const auto& pairs = cells.pairs[cell.image];
+    const uint32_t every = thresholds.size() == kBlock ? ~uint32_t{0} : (uint32_t{1} << thresholds.size()) - 1;
+    for (int64_t d = cell.begin; d < cell.end; ++d) {
+        const double area = detections.areas[cells.detections[d]];
+        const bool outside = area < range[0] || area > range[1];
+        uint32_t hit = 0, ignored = outside ? every : 0;
+        const Pair* const first = pairs.data() + cells.first[d];
+        const Pair* const last = first + cells.count[d];
+        for (size_t t = 0; first != last && t < thresholds.size(); ++t) {
+            const uint32_t bit = uint32_t{1} << t;
+            int64_t best = -1;
+            for (const uint8_t wanted : {uint8_t{0}, uint8_t{1}}) {
+                double iou = std::min(thresholds[t], 1 - 1e-10);
+                for (const Pair* p = first; p != last; ++p) {
+                    const int64_t g = p->truth - cell.truth_begin;
+                    if (ignore[g] != wanted || p->iou < iou) continue;
+                    if ((taken[g] & bit) && !truths.crowd[cells.truths[p->truth]]) continue;
+                    iou = p->iou;
+                    best = g;
+                }
+                if (best >= 0) break;
+            }
+            if (best < 0) continue;
+            taken[best] |= bit;
+            if (truths.lost[cells.truths[cell.truth_begin + best]]) {
+                if (ignore[best]) ignored |= bit;
+                continue;
+            }
+            hit |= bit;
+            ignored = ignore[best] ? ignored | bit : ignored & ~bit;
+        }
+        verdicts.hit[*place] = hit & ~ignored;
+        verdicts.ignored[*place++] = ignored;
+    }
+}
+
+// One curve. Precision only needs looking at where a hit is: in between it falls, and recall stands still.
+void trace(const Verdicts& verdicts, const Ranking& ranking, const std::vector<int64_t>& places, uint32_t bit,
+           std::vector<std::array<double, 2>>& points, const std::vector<double>& recalls, double* precision,
+           double* recall, double* scores, size_t stride) {
+    points.clear();  // (envelope of precision, score) at the n-th hit
+    int64_t misses = 0;
+    for (const int64_t p : places) {
+        if (verdicts.hit[p] & bit) {
+            const double tp = static_cast<double>(points.size() + 1);
+            points.push_back({tp / (static_cast<double>(misses) + tp + kEpsilon), ranking.scores[p]});
+        } else {
+            misses += !(verdicts.ignored[p] & bit);
+        }
+    }
+    const double positives = static_cast<double>(verdicts.positives);
+    *recall = static_cast<double>(points.size()) / positives;
+    for (size_t i = points.size(); i-- > 1;) points[i - 1][0] = std::max(points[i - 1][0], points[i][0]);
+    size_t hits = 0;
+    for (size_t r = 0; r < recalls.size(); ++r, precision += stride, scores += stride) {
+        while (hits <= points.size() && static_cast<double>(hits) / positives < recalls[r]) ++hits;
+        const bool reached = hits <= points.size() && !places.empty();
+        const size_t at = hits > 0 ? hits - 1 : 0;
+        *precision = reached && !points.empty() ? points[at][0] : 0;
+        *scores = !reached ? 0 : hits > 0 ? points[at][1] : ranking.scores[places.front()];
+    }
+}
+
+// All curves of one class and one area range.
+void curves_of(const Truths& truths, const Detections& detections, const Cells& cells, const Ranking& ranking,
+               const Protocol& protocol, int64_t label, size_t area, Curves& curves) {
+    const size_t A = protocol.ranges.size(), M = protocol.max_detections.size(), R = protocol.recalls.size();
+    const size_t K = static_cast<size_t>(protocol.classes), stride = K * A * M;
+    std::vector<std::vector<int64_t>> places(M);
+    for (size_t m = 0; m < M; ++m)
+        for (size_t p = 0; p < ranking.rank.size(); ++p)
+            if (ranking.rank[p] < protocol.max_detections[m]) places[m].push_back(static_cast<int64_t>(p));
+    std::vector<uint32_t> taken;
+    std::vector<uint8_t> ignore;
+    std::vector<std::array<double, 2>> points;
+    Verdicts verdicts;
+    verdicts.hit.resize(ranking.rank.size());
+    verdicts.ignored.resize(ranking.rank.size());
+    for (size_t t0 = 0; t0 < protocol.thresholds.size(); t0 += kBlock) {
+        const size_t n = std::min(kBlock, protocol.thresholds.size() - t0);
+        const std::span<const double> block(protocol.thresholds.data() + t0, n);
+        verdicts.positives = 0;
+        for (size_t c = 0; c < ranking.cells.size(); ++c)
+            match_cell(truths, detections, cells, *ranking.cells[c], protocol.ranges[area], block,
+                       ranking.place.data() + ranking.offsets[c], taken, ignore, verdicts);
+        if (verdicts.positives == 0) return;
+        for (size_t t = 0; t < n; ++t)
+            for (size_t m = 0; m < M; ++m) {
+                const size_t tail = (static_cast<size_t>(label) * A + area) * M + m;
+                const size_t at = (t0 + t) * R * stride + tail;
+                trace(verdicts, ranking, places[m], uint32_t{1} << t, points, protocol.recalls,
+                      curves.precision.data() + at, curves.recall.data() + (t0 + t) * stride + tail,
+                      curves.scores.data() + at, stride);
+            }
+    }
+}
+
+}  // namespace
+
+Curves average_precision(const Truths& truths, const Detections& detections, const Overlap& overlap,
+                         const Protocol& protocol) {
+    const double lowest = *std::min_element(protocol.thresholds.begin(), protocol.thresholds.end());
+    const Cells cells = make_cells(truths, detections, overlap, protocol.classes, protocol.max_detections.back(),
+                                   std::min(lowest, 1 - 1e-10), protocol.threads);
+    const int64_t K = protocol.classes, A = static_cast<int64_t>(protocol.ranges.size());
+    std::vector<Ranking> rankings(static_cast<size_t>(K));
+    for (const auto& image : cells.images)
+        for (const Cell& cell : image) rankings[cell.label].cells.push_back(&cell);
+    parallel_for(K, 1, protocol.threads, [&](int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end; ++k) rank(detections, cells, rankings[k]);
+    });
+    Curves curves;
+    const size_t points = protocol.thresholds.size() * static_cast<size_t>(K * A) * protocol.max_detections.size();
+    curves.precision.assign(points * protocol.recalls.size(), -1);
+    curves.recall.assign(points, -1);
+    curves.scores.assign(points * protocol.recalls.size(), -1);
+    parallel_for(K * A, 1, protocol.threads, [&](int64_t begin, int64_t end) {
+        for (int64_t job = begin; job < end; ++job)
+            curves_of(truths, detections, cells, rankings[job / A], protocol, job / A, static_cast<size_t>(job % A),
+                      curves);
+    });
+    return curves;
+}
+
+}  // namespace delineate

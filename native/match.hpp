@@ -1,0 +1,84 @@
+// Average precision as pycocotools computes it: overlaps, greedy matching, precision-recall curves. Flat columns in, three arrays out.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rle.hpp"
+
+namespace delineate {
+
+// How much detections cover truths. Objects are numbered over all images, in image order.
+class Overlap {
+   public:
+    // One thread's view: it owns the scratch space.
+    class View {
+       public:
+        virtual ~View() = default;
+        // Chooses the truths (of one image) that the next rows are about; crowd is parallel to truths.
+        virtual void open(int64_t image, std::span<const int64_t> truths, std::span<const uint8_t> crowd) = 0;
+        // out[j]: IoU of the detection with truths[j] (over the detection's own area where truths[j] is a crowd).
+        // May be 0 where the value is certainly below `floor`.
+        virtual void row(int64_t detection, double floor, std::span<double> out) = 0;
+    };
+    virtual ~Overlap() = default;
+    virtual std::unique_ptr<View> view() const = 0;
+};
+
+// Masks: per image one Rle of truths and one of detections, kept alive by the caller.
+std::unique_ptr<Overlap> mask_overlap(std::vector<const Rle*> truths, std::vector<const Rle*> detections);
+// Boxes: (N, 4) x, y, width, height, kept alive by the caller.
+std::unique_ptr<Overlap> box_overlap(std::span<const double> truths, std::span<const double> detections);
+// Given numbers: per image a (detections, truths) block, row-major, one after the other.
+std::unique_ptr<Overlap> dense_overlap(std::span<const double> values, std::span<const int64_t> truth_offsets,
+                                       std::span<const int64_t> detection_offsets);
+
+struct Truths {
+    std::span<const int64_t> offsets;  // (I + 1) image i owns [offsets[i], offsets[i + 1])
+    std::span<const int64_t> labels;   // 0 .. classes - 1; others take no part
+    std::span<const double> areas;     // as annotated; decides the area range
+    std::span<const uint8_t> crowd;
+    std::span<const uint8_t> lost;  // a detection that takes this truth still counts as unmatched (pycocotools: annotation id 0)
+};
+
+struct Detections {
+    std::span<const int64_t> offsets;
+    std::span<const int64_t> labels;
+    std::span<const double> scores;
+    std::span<const double> areas;
+};
+
+struct Protocol {
+    int64_t classes = 0;                         // K
+    std::vector<double> thresholds;              // (T)
+    std::vector<double> recalls;                 // (R) ascending
+    std::vector<std::array<double, 2>> ranges;   // (A) both ends belong to the range
+    std::vector<int64_t> max_detections;         // (M) ascending
+    unsigned threads = 0;                        // 0 = all
+};
+
+// C-order arrays, -1 where a class has no truth in the range.
+struct Curves {
+    std::vector<double> precision;  // (T, R, K, A, M)
+    std::vector<double> recall;     // (T, K, A, M)
+    std::vector<double> scores;     // (T, R, K, A, M)
+};
+
+Curves average_precision(const Truths& truths, const Detections& detections, const Overlap& overlap,
+                         const Protocol& protocol);
+
+// Counts of an optimal one-to-one matching within each label, per image and threshold.
+struct Counts {
+    std::vector<int64_t> matched;  // (I, T)
+    std::vector<int64_t> ignored;  // (I, T) unmatched detections that lie in a crowd
+    std::vector<double> overlap;   // (I, T) sum of the IoU of the matched pairs
+};
+
+// Crowds are never matched. `thresholds` lie in (0, 1].
+Counts count_matches(const Truths& truths, const Detections& detections, const Overlap& overlap,
+                     std::span<const double> thresholds, unsigned threads);
+
+}  // namespace delineate

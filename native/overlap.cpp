@@ -1,0 +1,211 @@
+// Where the overlaps of match.hpp come from: masks, boxes, or given numbers.
+#include <algorithm>
+
+#include "match.hpp"
+
+namespace delineate {
+namespace {
+
+std::vector<int64_t> mask_offsets(const std::vector<const Rle*>& images) {
+    std::vector<int64_t> offsets{0};
+    for (const Rle* rle : images) offsets.push_back(offsets.back() + rle->size());
+    return offsets;
+}
+
+// One mask opened for repeated comparison: [edges[2k], edges[2k + 1]) are the positions of ones, column by column.
+struct Shape {
+    std::vector<int64_t> edges;
+    int64_t area = 0;
+    Box box;
+
+    void read(std::span<const uint32_t> runs, int64_t height) {
+        edges.clear();
+        area = 0;
+        int64_t position = 0;
+        for (size_t k = 0; k < runs.size(); ++k) {
+            const int64_t begin = position;
+            position += runs[k];
+            if (k % 2 == 0 || runs[k] == 0) continue;
+            edges.push_back(begin);
+            edges.push_back(position);
+            area += runs[k];
+        }
+        box = tight_box(runs, height);
+    }
+};
+
+// Pixels that two shapes share.
+int64_t shared(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
+    // Start where both have begun: the first run that ends after the other's first pixel.
+    auto skip = [](const std::vector<int64_t>& edges, int64_t position) {
+        const auto edge = std::upper_bound(edges.begin(), edges.end(), position);
+        return static_cast<size_t>(edge - edges.begin()) & ~size_t{1};
+    };
+    size_t i = skip(a, b.front()), j = skip(b, a.front());
+    int64_t sum = 0;
+    while (i < a.size() && j < b.size()) {
+        sum += std::max<int64_t>(0, std::min(a[i + 1], b[j + 1]) - std::max(a[i], b[j]));
+        if (a[i + 1] < b[j + 1]) {
+            i += 2;
+        } else {
+            j += 2;
+        }
+    }
+    return sum;
+}
+
+class MaskOverlap final : public Overlap {
+   public:
+    MaskOverlap(std::vector<const Rle*> truths, std::vector<const Rle*> detections)
+        : truths_(std::move(truths)),
+          detections_(std::move(detections)),
+          truth_offsets_(mask_offsets(truths_)),
+          detection_offsets_(mask_offsets(detections_)) {}
+
+    class Cell final : public View {
+       public:
+        explicit Cell(const MaskOverlap& source) : source_(source) {}
+
+        void open(int64_t image, std::span<const int64_t> truths, std::span<const uint8_t> crowd) override {
+            image_ = image;
+            crowd_ = crowd;
+            count_ = truths.size();
+            if (shapes_.size() < count_) shapes_.resize(count_);
+            const Rle& rle = *source_.truths_[image];
+            for (size_t g = 0; g < count_; ++g)
+                shapes_[g].read(rle.runs(truths[g] - source_.truth_offsets_[image]), rle.height);
+        }
+
+        void row(int64_t detection, double floor, std::span<double> out) override {
+            const Rle& rle = *source_.detections_[image_];
+            mine_.read(rle.runs(detection - source_.detection_offsets_[image_]), rle.height);
+            for (size_t g = 0; g < count_; ++g) out[g] = one(shapes_[g], crowd_[g] != 0, floor);
+        }
+
+       private:
+        double one(const Shape& truth, bool crowd, double floor) const {
+            const Box &a = mine_.box, &b = truth.box;
+            const int64_t width = std::min(a.x1, b.x1) - std::max(a.x0, b.x0);
+            const int64_t height = std::min(a.y1, b.y1) - std::max(a.y0, b.y0);
+            if (width <= 0 || height <= 0) return 0;
+            // No more than this can be shared: enough to reject most pairs without a look at the runs.
+            const int64_t most = std::min({width * height, mine_.area, truth.area});
+            if (ratio(most, truth, crowd) < floor * (1 - 1e-9)) return 0;
+            return ratio(shared(mine_.edges, truth.edges), truth, crowd);
+        }
+        double ratio(int64_t common, const Shape& truth, bool crowd) const {
+            const int64_t whole = crowd ? mine_.area : mine_.area + truth.area - common;
+            return static_cast<double>(common) / static_cast<double>(whole);
+        }
+
+        const MaskOverlap& source_;
+        std::vector<Shape> shapes_;
+        Shape mine_;
+        std::span<const uint8_t> crowd_;
+        size_t count_ = 0;
+        int64_t image_ = 0;
+    };
+
+    std::unique_ptr<View> view() const override { return std::make_unique<Cell>(*this); }
+
+   private:
+    std::vector<const Rle*> truths_, detections_;
+    std::vector<int64_t> truth_offsets_, detection_offsets_;
+};
+
+class BoxOverlap final : public Overlap {
+   public:
+    BoxOverlap(std::span<const double> truths, std::span<const double> detections)
+        : truths_(truths), detections_(detections) {}
+
+    class Cell final : public View {
+       public:
+        explicit Cell(const BoxOverlap& source) : source_(source) {}
+        void open(int64_t, std::span<const int64_t> truths, std::span<const uint8_t> crowd) override {
+            chosen_ = truths;
+            crowd_ = crowd;
+        }
+        // The order of the operations is pycocotools' own: the last bit of the ratio depends on it.
+        void row(int64_t detection, double, std::span<double> out) override {
+            const double* const d = source_.detections_.data() + 4 * detection;
+            const double area = d[2] * d[3];
+            for (size_t j = 0; j < chosen_.size(); ++j) {
+                const double* const g = source_.truths_.data() + 4 * chosen_[j];
+                out[j] = 0;
+                const double width = std::min(d[2] + d[0], g[2] + g[0]) - std::max(d[0], g[0]);
+                if (width <= 0) continue;
+                const double height = std::min(d[3] + d[1], g[3] + g[1]) - std::max(d[1], g[1]);
+                if (height <= 0) continue;
+                const double common = width * height;
+                out[j] = common / (crowd_[j] ? area : area + g[2] * g[3] - common);
+            }
+        }
+
+       private:
+        const BoxOverlap& source_;
+        std::span<const int64_t> chosen_;
+        std::span<const uint8_t> crowd_;
+    };
+
+    std::unique_ptr<View> view() const override { return std::make_unique<Cell>(*this); }
+
+   private:
+    std::span<const double> truths_, detections_;
+};
+
+class DenseOverlap final : public Overlap {
+   public:
+    DenseOverlap(std::span<const double> values, std::span<const int64_t> truth_offsets,
+                 std::span<const int64_t> detection_offsets)
+        : values_(values), truth_offsets_(truth_offsets), detection_offsets_(detection_offsets) {
+        int64_t at = 0;
+        for (size_t i = 0; i + 1 < truth_offsets.size(); ++i) {
+            starts_.push_back(at);
+            at += (truth_offsets[i + 1] - truth_offsets[i]) * (detection_offsets[i + 1] - detection_offsets[i]);
+        }
+    }
+
+    class Cell final : public View {
+       public:
+        explicit Cell(const DenseOverlap& source) : source_(source) {}
+        void open(int64_t image, std::span<const int64_t> truths, std::span<const uint8_t>) override {
+            image_ = image;
+            chosen_ = truths;
+        }
+        void row(int64_t detection, double, std::span<double> out) override {
+            const int64_t first = source_.truth_offsets_[image_], width = source_.truth_offsets_[image_ + 1] - first;
+            const double* const values =
+                source_.values_.data() + source_.starts_[image_] + (detection - source_.detection_offsets_[image_]) * width;
+            for (size_t j = 0; j < chosen_.size(); ++j) out[j] = values[chosen_[j] - first];
+        }
+
+       private:
+        const DenseOverlap& source_;
+        std::span<const int64_t> chosen_;
+        int64_t image_ = 0;
+    };
+
+    std::unique_ptr<View> view() const override { return std::make_unique<Cell>(*this); }
+
+   private:
+    std::span<const double> values_;
+    std::span<const int64_t> truth_offsets_, detection_offsets_;
+    std::vector<int64_t> starts_;
+};
+
+}  // namespace
+
+std::unique_ptr<Overlap> mask_overlap(std::vector<const Rle*> truths, std::vector<const Rle*> detections) {
+    return std::make_unique<MaskOverlap>(std::move(truths), std::move(detections));
+}
+
+std::unique_ptr<Overlap> box_overlap(std::span<const double> truths, std::span<const double> detections) {
+    return std::make_unique<BoxOverlap>(truths, detections);
+}
+
+std::unique_ptr<Overlap> dense_overlap(std::span<const double> values, std::span<const int64_t> truth_offsets,
+                                       std::span<const int64_t> detection_offsets) {
+    return std::make_unique<DenseOverlap>(values, truth_offsets, detection_offsets);
+}
+
+}  // namespace delineate

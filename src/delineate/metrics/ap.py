@@ -1,0 +1,359 @@
+"""Average precision as COCO defines it, equal to pycocotools to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from delineate._native import _core
+from delineate.dataset import Dataset
+from delineate.metrics.columns import Columns, Fields, Floats, Kind, columns
+
+# The very expressions of pycocotools: np.arange would give neighbours of these numbers.
+THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
+"""IoU thresholds 0.50, 0.55 ... 0.95."""
+RECALLS: tuple[float, ...] = tuple(np.linspace(0.0, 1.0, 101).tolist())
+"""Recall levels 0.00, 0.01 ... 1.00 at which precision is read."""
+AREA_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"all": (0.0, 1e10), "small": (0.0, 1024.0), "medium": (1024.0, 9216.0), "large": (9216.0, 1e10)}
+)
+"""Object areas in pixels, both ends included; 32 x 32 and 96 x 96 are the borders."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the summary.
+
+    Args:
+        name: Name of the `Report` property.
+        precise: True for average precision, False for average recall.
+        threshold: One IoU threshold, or None for the mean over all.
+        area: Name of the area range.
+        place: Index into ``max_detections``.
+    """
+
+    name: str
+    precise: bool
+    threshold: float | None
+    area: str
+    place: int
+
+
+_ROWS = (
+    Row("ap", True, None, "all", -1),
+    Row("ap50", True, 0.5, "all", -1),
+    Row("ap75", True, 0.75, "all", -1),
+    Row("ap_small", True, None, "small", -1),
+    Row("ap_medium", True, None, "medium", -1),
+    Row("ap_large", True, None, "large", -1),
+    Row("ar_1", False, None, "all", 0),
+    Row("ar_10", False, None, "all", 1),
+    Row("ar_100", False, None, "all", -1),
+    Row("ar_small", False, None, "small", -1),
+    Row("ar_medium", False, None, "medium", -1),
+    Row("ar_large", False, None, "large", -1),
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """What `evaluate` found. ``stats`` and the arrays hold -1 where there is no truth, the named properties nan.
+
+    T thresholds, R recall levels, K classes, A area ranges, M limits on detections.
+
+    Args:
+        iou: "mask" or "box".
+        classes: (K) names, in the order of the truth.
+        thresholds: (T) IoU thresholds.
+        recalls: (R) recall levels.
+        area_ranges: (A) name -> (least, greatest) area in pixels.
+        max_detections: (M) limits on the detections of one class in one picture, ascending.
+        precision: (T, R, K, A, M) float64, precision at each recall level, 0 where that recall is not reached.
+        recall: (T, K, A, M) float64, recall of all detections.
+        scores: (T, R, K, A, M) float64, the score at which each recall level is reached.
+        pictures: Number of records of the truth.
+        objects: Number of truth objects, crowds not counted.
+        detections: Number of detections of known classes, before any limit.
+        notices: What a reader of the numbers must know, in words; empty if there is nothing.
+    """
+
+    iou: Kind
+    classes: tuple[str, ...]
+    thresholds: Floats
+    recalls: Floats
+    area_ranges: Mapping[str, tuple[float, float]]
+    max_detections: tuple[int, ...]
+    precision: Floats
+    recall: Floats
+    scores: Floats
+    pictures: int
+    objects: int
+    detections: int
+    notices: tuple[str, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The 12 lines of the summary, in the order of ``stats``."""
+        return _ROWS
+
+    @property
+    def stats(self) -> Floats:
+        """(12,) float64, the summary of pycocotools: AP, AP50, AP75, AP small, medium, large, AR 1, 10, 100, small ...
+
+        With the default limits it equals pycocotools' to the last bit, -1 where nothing is defined. With other limits
+        the rows of AP and of sizes use the last one (pycocotools insists on 100 for the first row, and gives -1).
+        """
+        return np.array([self._mean(row) for row in _ROWS])
+
+    @property
+    def ap(self) -> float:
+        """Mean average precision over all thresholds and classes."""
+        return self._named("ap")
+
+    @property
+    def ap50(self) -> float:
+        """AP at IoU 0.5."""
+        return self._named("ap50")
+
+    @property
+    def ap75(self) -> float:
+        """AP at IoU 0.75."""
+        return self._named("ap75")
+
+    @property
+    def ap_small(self) -> float:
+        """AP of objects of at most 32 x 32 pixels."""
+        return self._named("ap_small")
+
+    @property
+    def ap_medium(self) -> float:
+        """AP of objects between 32 x 32 and 96 x 96 pixels."""
+        return self._named("ap_medium")
+
+    @property
+    def ap_large(self) -> float:
+        """AP of objects of at least 96 x 96 pixels."""
+        return self._named("ap_large")
+
+    @property
+    def ar_1(self) -> float:
+        """Average recall with the first limit on detections (1)."""
+        return self._named("ar_1")
+
+    @property
+    def ar_10(self) -> float:
+        """Average recall with the second limit on detections (10)."""
+        return self._named("ar_10")
+
+    @property
+    def ar_100(self) -> float:
+        """Average recall with the last limit on detections (100)."""
+        return self._named("ar_100")
+
+    @property
+    def ar_small(self) -> float:
+        """Average recall of small objects."""
+        return self._named("ar_small")
+
+    @property
+    def ar_medium(self) -> float:
+        """Average recall of medium objects."""
+        return self._named("ar_medium")
+
+    @property
+    def ar_large(self) -> float:
+        """Average recall of large objects."""
+        return self._named("ar_large")
+
+    def class_ap(self, threshold: float | None = None) -> Floats:
+        """(K,) float64 AP of each class over all areas with the last limit; nan for a class without truth.
+
+        Args:
+            threshold: One of the thresholds, or None for the mean over all.
+        """
+        row = Row("", True, threshold, next(iter(self.area_ranges)), -1)
+        means = [self._mean(row, label) for label in range(len(self.classes))]
+        return np.array([np.nan if value == -1 else value for value in means])
+
+    def as_dict(self) -> dict[str, object]:
+        """The summary as plain values, ready for JSON; None where a number is not defined."""
+        per_class = zip(self.classes, self.class_ap(), self.class_ap(0.5), strict=True)
+        return {
+            "iou": self.iou,
+            "pictures": self.pictures,
+            "objects": self.objects,
+            "detections": self.detections,
+            "max_detections": list(self.max_detections),
+            "thresholds": self.thresholds.tolist(),
+            "area_ranges": {name: list(ends) for name, ends in self.area_ranges.items()},
+            "stats": {row.name: _json(self._named(row.name)) for row in _ROWS},
+            "classes": [{"name": name, "ap": _json(ap), "ap50": _json(half)} for name, ap, half in per_class],
+            "notices": list(self.notices),
+        }
+
+    def __repr__(self) -> str:
+        return f"Report({self.iou} AP {self.ap:.4f}, AP50 {self.ap50:.4f}, {self.pictures} pictures)"
+
+    def _named(self, name: str) -> float:
+        value = self._mean(next(row for row in _ROWS if row.name == name))
+        return float("nan") if value == -1 else value
+
+    def _mean(self, row: Row, label: int | None = None) -> float:
+        # The selection keeps pycocotools' order of values: the pairwise sum in np.mean depends on it.
+        areas = [a for a, name in enumerate(self.area_ranges) if name == row.area]
+        if row.place == 1 and len(self.max_detections) < 3:
+            return -1.0  # the second limit is also the last, or absent
+        values = self.precision if row.precise else self.recall
+        if row.threshold is not None:
+            values = values[np.flatnonzero(self.thresholds == row.threshold)]
+        if label is not None:
+            values = values[..., label : label + 1, :, :]
+        values = values[..., areas, [row.place] * len(areas)]
+        values = values[values > -1]
+        return float(np.mean(values)) if len(values) else -1.0
+
+
+def evaluate(
+    truth: Dataset,
+    predictions: Dataset,
+    *,
+    iou: Kind = "mask",
+    fields: Fields = Fields(),  # noqa: B008: frozen
+    max_detections: Sequence[int] = (1, 10, 100),
+    thresholds: Iterable[float] = THRESHOLDS,
+    recalls: Iterable[float] = RECALLS,
+    area_ranges: Mapping[str, tuple[float, float]] = AREA_RANGES,
+) -> Report:
+    """COCO's average precision and recall, equal to pycocotools' ``COCOeval`` to the last bit.
+
+    Records are matched by id and classes by name. A picture without a prediction record, or with N = 0, has no
+    detections. Equal scores keep the order of the predictions inside a picture, and of record ids between pictures.
+    Detections on a crowd are ignored. COCO's ``ignore`` key has no effect here, as it has none in pycocotools.
+    The area that decides small, medium or large is: of truth the annotated one (``fields.area``), or else the
+    mask's; of detections the mask's for ``iou="mask"`` and width * height for ``iou="box"``. (pycocotools takes
+    width * height for masks too when the results file has a ``bbox`` beside each mask: remove it to compare.)
+
+    Args:
+        truth: What is right. N = 0 everywhere gives an undefined report (-1).
+        predictions: What was found, with scores.
+        iou: What overlaps: "mask" or "box".
+        fields: Names of the extras to use, see `Fields`.
+        max_detections: Limits on the detections of one class in one picture, at least 1 each. The best are kept. The
+            summary uses the last one, except that ``ar_1`` and ``ar_10`` use the first two of three or more. Pictures
+            with more objects than that need a greater limit, such as ``(1, 10, 1000)``; `Report.notices` says so.
+        thresholds: IoU thresholds in (0, 1].
+        recalls: Recall levels in [0, 1], ascending.
+        area_ranges: Name -> (least, greatest) area in pixels, both included; the first one serves `Report.class_ap`.
+
+    Raises:
+        ValueError: The datasets do not belong together, masks or scores are missing, or an argument is out of range.
+
+    >>> import numpy as np
+    >>> from delineate import Dataset, Instances, Masks, Record
+    >>> drawn = np.zeros((2, 4, 4), bool)
+    >>> drawn[0, :2, :2] = drawn[1, 2:, 1:] = True
+    >>> there = Instances.of(Masks.from_dense(drawn))
+    >>> seen = Instances.of(Masks.from_dense(drawn[:1]), scores=[0.9])
+    >>> truth, predictions = (Dataset([Record(None, (4, 4), one, id=1)], ["cell"]) for one in (there, seen))
+    >>> report = evaluate(truth, predictions)
+    >>> round(report.ap50, 3), report.ar_100
+    (0.505, 0.5)
+    """
+    levels = _checked("thresholds", thresholds, 0.0, 1.0)
+    if not len(levels) or (levels <= 0).any():
+        raise ValueError(f"evaluate: thresholds must lie in (0, 1], got {levels.tolist()}")
+    steps = _checked("recalls", recalls, 0.0, 1.0)
+    if (np.diff(steps) < 0).any():
+        raise ValueError("evaluate: recalls must be ascending, got a smaller one after a greater one")
+    limits = _limits(max_detections)
+    ranges = _ranges(area_ranges)
+    table = columns("evaluate", truth, predictions, iou=iou, fields=fields)
+    precision, recall, scores = _core.average_precision(
+        table.truths,
+        table.detections,
+        table.overlap,
+        len(truth.classes),
+        levels,
+        steps,
+        np.array(list(ranges.values()), np.float64).reshape(-1, 2),
+        np.array(limits, np.int64),
+    )
+    return Report(
+        iou=iou,
+        classes=truth.classes,
+        thresholds=levels,
+        recalls=steps,
+        area_ranges=ranges,
+        max_detections=limits,
+        precision=precision,
+        recall=recall,
+        scores=scores,
+        pictures=len(truth),
+        objects=int((~table.crowd).sum()),
+        detections=len(table.detection_cells),
+        notices=(*table.notices, *_limit_notices(table, limits[-1], len(truth.classes))),
+    )
+
+
+def _json(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _checked(name: str, values: Iterable[float], low: float, high: float) -> Floats:
+    array = np.array(list(values), np.float64)
+    wrong = array[~((array >= low) & (array <= high))]
+    if len(wrong):
+        raise ValueError(f"evaluate: {name} must lie in [{low:g}, {high:g}], got {wrong[0]}")
+    return array
+
+
+def _limits(values: Sequence[int]) -> tuple[int, ...]:
+    limits = tuple(sorted(int(value) for value in values))
+    if not limits or limits[0] < 1:
+        raise ValueError(f"evaluate: max_detections must be numbers of at least 1, got {tuple(values)}")
+    return limits
+
+
+def _ranges(ranges: Mapping[str, tuple[float, float]]) -> Mapping[str, tuple[float, float]]:
+    if not ranges:
+        raise ValueError("evaluate: area_ranges must name at least one range, got none")
+    for name, (low, high) in ranges.items():
+        if not low <= high:
+            raise ValueError(f"evaluate: area_ranges[{name!r}] must be (least, greatest), got {(low, high)}")
+    return MappingProxyType({name: (float(low), float(high)) for name, (low, high) in ranges.items()})
+
+
+def _limit_notices(table: Columns, limit: int, classes: int) -> list[str]:
+    notices = []
+    count = _cell_counts(table.truth_cells[~table.crowd])
+    over = count > limit
+    if over.any():
+        notices.append(
+            f"{_times(_pictures_of(table.truth_cells[~table.crowd], over, classes), 'picture')} hold more than {limit} "
+            f"objects of one class (up to {count.max()}), so recall cannot reach 1. Raise max_detections."
+        )
+    count = _cell_counts(table.detection_cells)
+    over = count > limit
+    if over.any():
+        notices.append(
+            f"{_times(_pictures_of(table.detection_cells, over, classes), 'picture')} have more than {limit} detections of "
+            f"one class; {int((count - limit)[over].sum())} detections with the lowest scores were not counted. "
+            "Raise max_detections to count them."
+        )
+    return notices
+
+
+def _cell_counts(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.unique(cells, return_counts=True)[1].astype(np.int64)
+
+
+def _pictures_of(cells: NDArray[np.int64], over: NDArray[np.bool_], classes: int) -> int:
+    return len(np.unique(np.unique(cells)[over] // max(1, classes)))
+
+
+def _times(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
