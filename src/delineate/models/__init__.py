@@ -1,8 +1,8 @@
 """The model families: one file each, and this folder is the registry.
 
-``build("yolo_seg-11n")`` takes the module ``yolo_seg`` of this folder and the entry ``11n`` of its ``VARIANTS``. A
-module whose name begins with an underscore is a part that families share. Nothing registers itself, and no
-string from outside is imported.
+``build("yolo_seg-11n")`` takes the module ``yolo_seg`` of this folder and the entry ``11n`` of its
+``VARIANTS``. A module whose name begins with an underscore is a part that families share. Nothing registers
+itself, and no string from outside is imported.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def names() -> list[str]:
     return sorted(f"{name}-{variant}" for name in families() for variant in family(name).VARIANTS)
 
 
-def build(name: str, **changes: Any) -> torch.nn.Module:  # noqa: ANN401  (the fields of any family's Config)
+def build(name: str, **changes: Any) -> torch.nn.Module:
     """A freshly initialised model.
 
     Args:

@@ -6,10 +6,13 @@ enumerated by index arithmetic, so the cost grows with the area of the objects a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from delineate.models import Target
 
 
 class Objects(NamedTuple):
@@ -40,6 +43,42 @@ class Positives(NamedTuple):
     anchors: Tensor
     objects: Tensor
     scores: Tensor
+
+
+def gather_objects(
+    targets: Sequence[Target], images: int, classes: int, canvas: tuple[int, int], device: torch.device
+) -> Objects:
+    """All objects of a batch in one list, checked.
+
+    Args:
+        targets: One per picture.
+        images: Pictures in the batch.
+        classes: Number of classes.
+        canvas: Height and width of the input, pixels.
+        device: Where the result shall be.
+
+    Raises:
+        ValueError: If the number of targets, a shape, a label or a canvas does not fit.
+    """
+    if len(targets) != images:
+        raise ValueError(f"losses: targets must have {images} entries, one per picture, got {len(targets)}")
+    for index, (boxes, labels, masks) in enumerate(targets):
+        where = f"losses: target {index}"
+        if boxes.shape != (len(labels), 4):
+            raise ValueError(f"{where}: boxes must have shape ({len(labels)}, 4), got {tuple(boxes.shape)}")
+        if masks is None:
+            continue
+        if len(masks) != len(labels):
+            raise ValueError(f"{where}: masks must be {len(labels)}, one per label, got {len(masks)}")
+        if tuple(masks.size) != canvas:
+            raise ValueError(f"{where}: masks must be on the input canvas {canvas}, got {tuple(masks.size)}")
+    flat = torch.cat([target.labels for target in targets])
+    if len(flat) and not 0 <= int(flat.min()) <= int(flat.max()) < classes:
+        got = f"{int(flat.min())}..{int(flat.max())}"
+        raise ValueError(f"losses: labels must be in 0..{classes - 1}, got {got}")
+    counts = torch.tensor([len(target.labels) for target in targets])
+    boxes = torch.cat([target.boxes for target in targets]).float()
+    return Objects(boxes.to(device), flat.to(device), torch.repeat_interleave(counts).to(device))
 
 
 def ragged_cells(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,8 +164,7 @@ def assign(
     pairs: tuple[Tensor, Tensor],
     *,
     top: int,
-    alpha: float,
-    beta: float,
+    exponents: tuple[float, float],
 ) -> Positives:
     """Give every object its best anchors: those with the highest score^alpha * iou^beta.
 
@@ -140,10 +178,10 @@ def assign(
         objects: The truth.
         pairs: What `candidates` returned for `objects.boxes`.
         top: Anchors per object at most.
-        alpha: Exponent of the score.
-        beta: Exponent of the IoU.
+        exponents: alpha of the score and beta of the IoU.
     """
     owners, anchors = pairs
+    alpha, beta = exponents
     images = objects.images[owners]
     scores = logits[images, anchors, objects.labels[owners]].float().sigmoid()
     ious = box_iou(boxes[images, anchors], objects.boxes[owners]).clamp(

@@ -1,17 +1,17 @@
 """YOLOv8-seg and YOLO11-seg: anchor-free boxes, classes, and masks as combinations of shared prototypes.
 
-No paper describes these networks (Ultralytics, 2023 and 2024). This file is an independent implementation from
-public facts: layer tables, tensor names and published numbers. The parts come from the literature: prototypes
-from YOLACT (Bolya et al. 2019, arXiv:1904.02689), box distributions from generalised focal loss (Li et al. 2020,
-arXiv:2006.04388), task-aligned assignment from TOOD (Feng et al. 2021, arXiv:2108.07755), complete IoU
-(Zheng et al. 2020, arXiv:1911.08287).
+No paper describes these networks (Ultralytics, 2023 and 2024). This file is an independent implementation
+from public facts: layer tables, tensor names and published numbers. The parts come from the literature:
+prototypes from YOLACT (Bolya et al. 2019, arXiv:1904.02689), box distributions from generalised focal loss
+(Li et al. 2020, arXiv:2006.04388), task-aligned assignment from TOOD (Feng et al. 2021, arXiv:2108.07755),
+complete IoU (Zheng et al. 2020, arXiv:1911.08287).
 
 Departures in training: the alignment metric uses the plain IoU as TOOD does; mask targets are the covered
-fraction of each prototype cell (soft edges) instead of a subsampled label map, so that overlapping objects keep
-their whole masks; the mask loss looks at the object's own cells and one cell around them.
+fraction of each prototype cell (soft edges) instead of a subsampled label map, so that overlapping objects
+keep their whole masks; the mask loss looks at the object's own cells and one cell around them.
 
-Weights: the official checkpoints in `WEIGHTS` are AGPL-3.0. They are read without running any of their code, and
-what is derived from them stays under their licence. Architecture variants of our own: `nuclei`, `test`.
+Weights: the official checkpoints in `WEIGHTS` are AGPL-3.0. They are read without running any of their code,
+and what is derived from them stays under their licence. Architecture variants of our own: `nuclei`, `test`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
 
 from delineate.models import Target, Weights
-from delineate.models._assign import Objects, Positives, assign, candidates
-from delineate.models._losses import complete_iou, distribution_focal, ragged_masks
+from delineate.models._assign import assign, candidates, gather_objects
+from delineate.models._losses import complete_iou, distribution_focal, gather_cells, ragged_masks
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,10 @@ class Config:
     max_channels: int = 1024  # cap before the factor
     deep: bool = False  # every C3k2 with C3k units (11 m, l, x)
     classes: int = 80
-    reg_max: int = 16  # bins per side of a box
+    reg_max: int = 16  # bins per side of a box: distances 0..reg_max - 1 in cells
     prototypes: int = 32
 
-    stem_strides: tuple[int, int] = (
-        2,
-        2,
-    )  # of the first two convolutions; (1, 2) or (2, 1) for small objects
+    stem_strides: tuple[int, int] = (2, 2)  # first two convolutions; (1, 2) or (2, 1) for small objects
     stem_channels: tuple[int, int] | None = None
     box_hidden: int | None = None  # channels inside the heads
     class_hidden: int | None = None
@@ -64,21 +61,25 @@ class Config:
     top: int = 10  # anchors per object
     alpha: float = 0.5  # exponent of the score in the alignment metric
     beta: float = 6.0  # exponent of the IoU
-    expected_objects: float = 5.0  # per class set and 640 x 640 pixels: sets the initial class bias
+    expected_objects: float = 5.0  # per 640 x 640 pixels, all classes: sets the initial class bias
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
-        if self.generation not in (8, 11):
+        """Check the ranges; they may come from a file."""
+        object.__setattr__(self, "stem_strides", tuple(self.stem_strides))
+        if self.generation not in _TABLES:
             raise ValueError(f"yolo_seg.Config: generation must be 8 or 11, got {self.generation!r}")
-        if tuple(self.stem_strides) not in ((2, 2), (1, 2), (2, 1)):
-            raise ValueError(
-                f"yolo_seg.Config: stem_strides must be (2, 2), (1, 2) or (2, 1), got {self.stem_strides!r}"
-            )
-        for name in ("classes", "prototypes", "max_channels", "top"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"yolo_seg.Config: {name} must be at least 1, got {getattr(self, name)!r}")
-        if self.reg_max < 2:
-            raise ValueError(f"yolo_seg.Config: reg_max must be at least 2, got {self.reg_max!r}")
+        if self.stem_strides not in ((2, 2), (1, 2), (2, 1)):
+            allowed = "(2, 2), (1, 2) or (2, 1)"
+            raise ValueError(f"yolo_seg.Config: stem_strides must be {allowed}, got {self.stem_strides!r}")
+        sizes = {"classes": 1, "prototypes": 1, "max_channels": 1, "top": 1, "reg_max": 2}
+        for name, least in sizes.items():
+            if not least <= getattr(self, name) <= 65536:
+                raise ValueError(
+                    f"yolo_seg.Config: {name} must be in {least}..65536, got {getattr(self, name)!r}"
+                )
+        for name in ("depth", "width"):
+            if not 0 < getattr(self, name) <= 16:
+                raise ValueError(f"yolo_seg.Config: {name} must be in (0, 16], got {getattr(self, name)!r}")
 
     @property
     def strides(self) -> tuple[int, int, int]:
@@ -109,21 +110,24 @@ class Conv(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn: nn.Module = nn.BatchNorm2d(cout, eps=1e-3, momentum=0.03)
+        self.bn: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(cout, eps=1e-3, momentum=0.03)
         self.act = nn.SiLU() if act else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.act(self.bn(self.conv(x))))
+        """(B, cin, H, W) to (B, cout, H / stride, W / stride)."""
+        y: Tensor = self.act(self.bn(self.conv(x)))
+        return y
 
     @torch.no_grad()
     def fuse(self) -> None:
-        """Fold the batch norm's running statistics into the convolution."""
-        if not isinstance(self.bn, nn.BatchNorm2d):
+        """Fold the batch norm's running statistics into the convolution, in float64."""
+        norm = self.bn
+        if isinstance(norm, nn.Identity) or norm.running_mean is None or norm.running_var is None:
             return
-        mean, var = cast(Tensor, self.bn.running_mean).double(), cast(Tensor, self.bn.running_var).double()
-        scale = self.bn.weight.double() / (var + self.bn.eps).sqrt()
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        bias = norm.bias.double() - norm.running_mean.double() * scale
         self.conv.weight.copy_(self.conv.weight.double() * scale.view(-1, 1, 1, 1))
-        self.conv.bias = nn.Parameter((self.bn.bias.double() - mean * scale).to(self.conv.weight.dtype))
+        self.conv.bias = nn.Parameter(bias.to(self.conv.weight.dtype))
         self.bn = nn.Identity()
 
 
@@ -138,7 +142,8 @@ class Bottleneck(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        y = cast(Tensor, self.cv2(self.cv1(x)))
+        """(B, C, H, W) to the same shape."""
+        y: Tensor = self.cv2(self.cv1(x))
         return x + y if self.shortcut else y
 
 
@@ -154,7 +159,9 @@ class C3k(nn.Module):
         self.m = nn.Sequential(*(Bottleneck(hidden, shortcut=True, ratio=1.0) for _ in range(2)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.cv3(torch.cat((self.m(self.cv1(x)), self.cv2(x)), 1)))
+        """(B, C, H, W) to the same shape."""
+        y: Tensor = self.cv3(torch.cat((self.m(self.cv1(x)), self.cv2(x)), 1))
+        return y
 
 
 class Chain(nn.Module):
@@ -167,10 +174,12 @@ class Chain(nn.Module):
         self.m = nn.ModuleList(units)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, cin, H, W) to (B, cout, H, W)."""
         pieces = list(self.cv1(x).chunk(2, 1))
         for unit in self.m:
             pieces.append(unit(pieces[-1]))
-        return cast(Tensor, self.cv2(torch.cat(pieces, 1)))
+        y: Tensor = self.cv2(torch.cat(pieces, 1))
+        return y
 
 
 class SPPF(nn.Module):
@@ -182,10 +191,12 @@ class SPPF(nn.Module):
         self.cv2 = Conv(cin // 2 * 4, cout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, cin, H, W) to (B, cout, H, W)."""
         pieces = [self.cv1(x)]
         for _ in range(3):
             pieces.append(F.max_pool2d(pieces[-1], 5, 1, 2))
-        return cast(Tensor, self.cv2(torch.cat(pieces, 1)))
+        y: Tensor = self.cv2(torch.cat(pieces, 1))
+        return y
 
 
 class Attention(nn.Module):
@@ -201,11 +212,13 @@ class Attention(nn.Module):
         self.pe = Conv(channels, channels, 3, groups=channels, act=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
         b, c, h, w = x.shape
         q, k, v = self.qkv(x).view(b, self.heads, -1, h * w).split((self.key, self.key, self.value), 2)
         weights = ((q * self.key**-0.5).transpose(-2, -1) @ k).softmax(-1)  # (b, heads, queries, keys)
         mixed = (v @ weights.transpose(-2, -1)).reshape(b, c, h, w)
-        return cast(Tensor, self.proj(mixed + self.pe(v.reshape(b, c, h, w))))
+        y: Tensor = self.proj(mixed + self.pe(v.reshape(b, c, h, w)))
+        return y
 
 
 class PSABlock(nn.Module):
@@ -217,8 +230,10 @@ class PSABlock(nn.Module):
         self.ffn = nn.Sequential(Conv(channels, 2 * channels), Conv(2 * channels, channels, act=False))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
         x = x + self.attn(x)
-        return x + cast(Tensor, self.ffn(x))
+        y: Tensor = x + self.ffn(x)
+        return y
 
 
 class C2PSA(nn.Module):
@@ -231,8 +246,10 @@ class C2PSA(nn.Module):
         self.m = nn.Sequential(*(PSABlock(channels // 2) for _ in range(repeats)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
         a, b = self.cv1(x).chunk(2, 1)
-        return cast(Tensor, self.cv2(torch.cat((a, self.m(b)), 1)))
+        y: Tensor = self.cv2(torch.cat((a, self.m(b)), 1))
+        return y
 
 
 class Proto(nn.Module):
@@ -246,11 +263,13 @@ class Proto(nn.Module):
         self.cv3 = Conv(hidden, cout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.cv3(self.cv2(self.upsample(self.cv1(x)))))
+        """(B, cin, H, W) to (B, cout, 2H, 2W)."""
+        y: Tensor = self.cv3(self.cv2(self.upsample(self.cv1(x))))
+        return y
 
 
 class Bins(nn.Module):
-    """Expected distance of a distribution over whole distances: a fixed 1x1 convolution, as official files store it."""
+    """Expected distance of a distribution over bins: a fixed 1x1 convolution, as official files store it."""
 
     def __init__(self, bins: int) -> None:
         super().__init__()
@@ -258,9 +277,9 @@ class Bins(nn.Module):
         self.conv.weight.data.copy_(torch.arange(bins).view(1, bins, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Distances (..., 4) in cells from logits (..., 4 * bins)."""
-        weight = self.conv.weight.view(-1)
-        return x.unflatten(-1, (4, len(weight))).softmax(-1) @ weight
+        """Logits (..., 4 * bins) to float32 distances (..., 4) in cells."""
+        weight = self.conv.weight.float().view(-1)
+        return x.float().reshape(*x.shape[:-1], 4, len(weight)).softmax(-1) @ weight
 
 
 class Segment(nn.Module):
@@ -272,29 +291,25 @@ class Segment(nn.Module):
         box = config.box_hidden or max(16, first // 4, 4 * config.reg_max)
         label = config.class_hidden or max(first, min(config.classes, 100))
         coefficient = config.coefficient_hidden or max(first // 4, config.prototypes)
-        hidden = config.prototype_channels or _scaled(256, config)
+        depthwise = config.generation == 11
         self.cv2 = nn.ModuleList(_head(c, box, 4 * config.reg_max) for c in channels)
-        self.cv3 = nn.ModuleList(
-            _head(c, label, config.classes, depthwise=config.generation == 11) for c in channels
-        )
+        self.cv3 = nn.ModuleList(_head(c, label, config.classes, depthwise=depthwise) for c in channels)
         self.cv4 = nn.ModuleList(_head(c, coefficient, config.prototypes) for c in channels)
         self.dfl = Bins(config.reg_max)
-        self.proto = Proto(first, hidden, config.prototypes)
+        self.proto = Proto(first, config.prototype_channels or _scaled(256, config), config.prototypes)
         for stride, boxes, labels in zip(config.strides, self.cv2, self.cv3, strict=True):
-            nn.init.ones_(cast(Tensor, cast(nn.Sequential, boxes)[-1].bias))
-            prior = config.expected_objects / config.classes / (640 / stride) ** 2
-            nn.init.constant_(
-                cast(Tensor, cast(nn.Sequential, labels)[-1].bias), math.log(prior / (1 - prior))
-            )
+            prior = min(config.expected_objects / config.classes * (stride / 640) ** 2, 0.5)
+            nn.init.ones_(boxes.get_parameter("2.bias"))
+            nn.init.constant_(labels.get_parameter("2.bias"), math.log(prior / (1 - prior)))
 
     def forward(self, features: Sequence[Tensor]) -> Outputs:
-        parts = (
-            torch.cat([head(x).flatten(2) for head, x in zip(heads, features, strict=True)], 2).transpose(
-                1, 2
-            )
+        """Three feature maps (B, C_i, H_i, W_i), finest first."""
+        bins, logits, coefficients = (
+            torch.cat([head(x).flatten(2) for head, x in zip(heads, features, strict=True)], 2)
             for heads in (self.cv2, self.cv3, self.cv4)
         )
-        return Outputs(*parts, self.proto(features[0]))
+        prototypes = self.proto(features[0])
+        return Outputs(bins.transpose(1, 2), logits.transpose(1, 2), coefficients.transpose(1, 2), prototypes)
 
 
 def _head(cin: int, hidden: int, cout: int, *, depthwise: bool = False) -> nn.Sequential:
@@ -320,23 +335,18 @@ class Row(NamedTuple):
 
 _TABLES: dict[int, tuple[Row, ...]] = {
     8: (
-        *(
-            Row("conv", 64),
-            Row("conv", 128),
-            Row("c2f", 128, 3, True),
-            Row("conv", 256),
-            Row("c2f", 256, 6, True),
-        ),
-        *(Row("conv", 512), Row("c2f", 512, 6, True), Row("conv", 1024), Row("c2f", 1024, 3, True)),
-        *(Row("sppf", 1024), Row("up"), Row("cat", source=6), Row("c2f", 512, 3)),  # 9..12
+        *(Row("conv", 64), Row("conv", 128), Row("c2f", 128, 3, True), Row("conv", 256)),  # 0..3
+        *(Row("c2f", 256, 6, True), Row("conv", 512), Row("c2f", 512, 6, True), Row("conv", 1024)),  # 4..7
+        *(Row("c2f", 1024, 3, True), Row("sppf", 1024)),  # 8, 9
+        *(Row("up"), Row("cat", source=6), Row("c2f", 512, 3)),  # 10..12
         *(Row("up"), Row("cat", source=4), Row("c2f", 256, 3)),  # 13..15
         *(Row("conv", 256), Row("cat", source=12), Row("c2f", 512, 3)),  # 16..18
         *(Row("conv", 512), Row("cat", source=9), Row("c2f", 1024, 3)),  # 19..21
     ),
     11: (
-        *(Row("conv", 64), Row("conv", 128), Row("c3k2", 256, 2, ratio=0.25), Row("conv", 256)),
-        *(Row("c3k2", 512, 2, ratio=0.25), Row("conv", 512), Row("c3k2", 512, 2, True), Row("conv", 1024)),
-        *(Row("c3k2", 1024, 2, True), Row("sppf", 1024), Row("c2psa", 1024, 2)),  # 8..10
+        *(Row("conv", 64), Row("conv", 128), Row("c3k2", 256, 2, ratio=0.25), Row("conv", 256)),  # 0..3
+        *(Row("c3k2", 512, 2, ratio=0.25), Row("conv", 512), Row("c3k2", 512, 2, True)),  # 4..6
+        *(Row("conv", 1024), Row("c3k2", 1024, 2, True), Row("sppf", 1024), Row("c2psa", 1024, 2)),  # 7..10
         *(Row("up"), Row("cat", source=6), Row("c3k2", 512, 2)),  # 11..13
         *(Row("up"), Row("cat", source=4), Row("c3k2", 256, 2)),  # 14..16
         *(Row("conv", 256), Row("cat", source=13), Row("c3k2", 512, 2)),  # 17..19
@@ -353,26 +363,27 @@ def _scaled(channels: int, config: Config) -> int:
 def _layer(row: Row, index: int, cin: int, config: Config) -> tuple[nn.Module, int]:
     """The module of one row, and the channels that it gives."""
     cout = _scaled(row.channels, config)
-    repeats = max(round(row.repeats * config.depth), 1)
+    repeats = range(max(round(row.repeats * config.depth), 1))
+    units: list[nn.Module]
     if row.kind == "conv":
         if index < 2 and config.stem_channels:
             cout = config.stem_channels[index]
         return Conv(cin, cout, 3, config.stem_strides[index] if index < 2 else 2), cout
     if row.kind == "c2f":
         hidden = cout // 2
-        units: list[nn.Module] = [Bottleneck(hidden, shortcut=row.flag, ratio=1.0) for _ in range(repeats)]
+        units = [Bottleneck(hidden, shortcut=row.flag, ratio=1.0) for _ in repeats]
         return Chain(cin, cout, hidden, units), cout
     if row.kind == "c3k2":
         hidden = int(cout * row.ratio)
-        deep = row.flag or config.deep
-        units = [
-            C3k(hidden) if deep else Bottleneck(hidden, shortcut=True, ratio=0.5) for _ in range(repeats)
-        ]
+        if row.flag or config.deep:
+            units = [C3k(hidden) for _ in repeats]
+        else:
+            units = [Bottleneck(hidden, shortcut=True, ratio=0.5) for _ in repeats]
         return Chain(cin, cout, hidden, units), cout
     if row.kind == "sppf":
         return SPPF(cin, cout), cout
     if row.kind == "c2psa":
-        return C2PSA(cin, repeats), cin
+        return C2PSA(cin, len(repeats)), cin
     return nn.Identity(), cin  # "up" and "cat" have no parameters; `forward` does their work
 
 
@@ -402,18 +413,27 @@ class YoloSeg(nn.Module):
         head = Segment(config, [given[level] for level in _LEVELS[config.generation]])
         self.model = nn.ModuleList([*layers, head])
 
+    @property
+    def head(self) -> Segment:
+        """The last layer."""
+        return cast("Segment", self.model[-1])
+
     def forward(self, images: Tensor) -> Outputs:
         """Raw outputs of a batch.
 
         Args:
             images: (B, 3, H, W) float, RGB in [0, 1]; H and W multiples of the coarsest stride.
+
+        Raises:
+            ValueError: If H or W is not.
         """
         coarsest = self.config.strides[-1]
         if images.shape[-2] % coarsest or images.shape[-1] % coarsest:
             raise ValueError(
                 f"YoloSeg: images must have sides that are multiples of {coarsest}, got {tuple(images.shape)}"
             )
-        x, made = images, []
+        x = images
+        made: list[Tensor] = []
         for row, layer in zip(self._table, self.model, strict=False):
             if row.kind == "up":
                 x = F.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -422,7 +442,8 @@ class YoloSeg(nn.Module):
             else:
                 x = layer(x)
             made.append(x)
-        return cast(Outputs, self.model[-1]([made[level] for level in _LEVELS[self.config.generation]]))
+        outputs: Outputs = self.head([made[level] for level in _LEVELS[self.config.generation]])
+        return outputs
 
     def fuse(self) -> YoloSeg:
         """Fold every batch norm into its convolution, in place, for inference; returns the model itself."""
@@ -434,15 +455,14 @@ class YoloSeg(nn.Module):
     def boxes(self, outputs: Outputs) -> Tensor:
         """Predicted boxes (B, A, 4) float32, xyxy input pixels."""
         centres, strides = self._anchors(outputs.prototypes)
-        distances = self._distances(outputs.bins) * strides[:, None]
-        return torch.cat((centres - distances[..., :2], centres + distances[..., 2:]), -1)
+        return self._boxes(outputs.bins, centres, strides)
 
     def decoded(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
         """The layout of the ultralytics exports.
 
         Returns:
-            Predictions (B, 4 + C + K, A): centre x, centre y, width, height in input pixels, scores in [0, 1], raw
-            coefficients; and the prototypes unchanged.
+            Predictions (B, 4 + C + K, A): centre x, centre y, width, height in input pixels, scores in
+            [0, 1], raw coefficients; and the prototypes unchanged.
         """
         boxes = self.boxes(outputs)
         low, high = boxes[..., :2], boxes[..., 2:]
@@ -457,97 +477,54 @@ class YoloSeg(nn.Module):
             targets: One per picture. A picture without objects is ordinary.
 
         Returns:
-            Scalars "box", "cls", "dfl" and "mask", float32.
+            Scalars "box", "cls", "dfl" and "mask", float32. Box, class and distribution losses are divided by
+            the sum of the soft targets, the mask loss by the number of positive anchors with a mask.
 
         Raises:
-            ValueError: If the number of targets, a label or a canvas does not fit.
+            ValueError: If the number of targets, a shape, a label or a canvas does not fit.
         """
         if isinstance(outputs, Tensor):
-            outputs = cast(Outputs, self(outputs))
+            outputs = self(outputs)
+        config = self.config
         bins, logits, coefficients, prototypes = (part.float() for part in outputs)
-        objects = self._objects(targets, logits, prototypes)
+        stride = config.prototype_stride
+        canvas = (prototypes.shape[2] * stride, prototypes.shape[3] * stride)
+        objects = gather_objects(targets, len(logits), config.classes, canvas, logits.device)
         centres, strides = self._anchors(prototypes)
         with torch.no_grad():
-            boxes = self.boxes(Outputs(bins, logits, coefficients, prototypes))
-            pairs = candidates(objects.boxes, self._sizes(prototypes), self.config.strides)
-        config = self.config
-        found = assign(boxes, logits, objects, pairs, top=config.top, alpha=config.alpha, beta=config.beta)
+            boxes = self._boxes(bins, centres, strides)
+            pairs = candidates(objects.boxes, self._sizes(prototypes), config.strides)
+            found = assign(
+                boxes, logits, objects, pairs, top=config.top, exponents=(config.alpha, config.beta)
+            )
 
         soft = torch.zeros_like(logits)
         soft[found.images, found.anchors, objects.labels[found.objects]] = found.scores
-        total = found.scores.sum().clamp(min=1.0)
-        labels = F.binary_cross_entropy_with_logits(logits, soft, reduction="sum") / total
+        labels = F.binary_cross_entropy_with_logits(logits, soft, reduction="sum")
 
-        chosen = bins[found.images, found.anchors]
-        stride, centre = strides[found.anchors, None], centres[found.anchors]
-        truth = objects.boxes[found.objects]
-        distances = self._distances(chosen) * stride
-        overlap = complete_iou(torch.cat((centre - distances[:, :2], centre + distances[:, 2:]), 1), truth)
-        true_distances = torch.cat((centre - truth[:, :2], truth[:, 2:] - centre), 1) / stride
-        dfl = distribution_focal(chosen.unflatten(1, (4, config.reg_max)), true_distances)
+        chosen, truth = bins[found.images, found.anchors], objects.boxes[found.objects]
+        centre, scale = centres[found.anchors], strides[found.anchors]
+        overlap = complete_iou(self._boxes(chosen, centre, scale), truth)
+        distances = torch.cat((centre - truth[:, :2], truth[:, 2:] - centre), 1) / scale[:, None]
+        dfl = distribution_focal(chosen.unflatten(1, (4, config.reg_max)), distances)
+
+        cells = gather_cells(targets, stride, logits.device)
+        masked = cells.offsets.diff()[found.objects] > 0
+        images, owners = found.images[masked], found.objects[masked]
+        masks = ragged_masks(coefficients[images, found.anchors[masked]], prototypes, images, owners, cells)
+
+        total = found.scores.sum().clamp(min=1.0)
         return {
             "box": config.box_weight * ((1 - overlap) * found.scores).sum() / total,
-            "cls": config.class_weight * labels,
+            "cls": config.class_weight * labels / total,
             "dfl": config.dfl_weight * (dfl * found.scores).sum() / total,
-            "mask": config.mask_weight * self._mask_loss(coefficients, prototypes, found, targets),
+            "mask": config.mask_weight * masks.sum() / max(len(masks), 1),
         }
 
-    def _mask_loss(
-        self, coefficients: Tensor, prototypes: Tensor, found: Positives, targets: Sequence[Target]
-    ) -> Tensor:
-        """Mean over the positives of the pictures that have masks."""
-        values, counts, boxes = [], [torch.zeros(1, dtype=torch.int64)], []
-        for target in targets:
-            if target.masks is None:
-                boxes.append(torch.zeros((len(target.labels), 4), dtype=torch.int64))
-                counts.append(torch.zeros(len(target.labels), dtype=torch.int64))
-                continue
-            flat, offsets, cell_boxes = target.masks.cells(self.config.prototype_stride)
-            values.append(torch.from_numpy(flat))
-            counts.append(torch.from_numpy(offsets).diff())
-            boxes.append(torch.from_numpy(cell_boxes).long())
-        device = prototypes.device
-        cells = (
-            torch.cat(values) if values else torch.zeros(0),
-            torch.cat(counts).cumsum(0),
-            torch.cat(boxes) if boxes else torch.zeros((0, 4), dtype=torch.int64),
-        )
-        truth, offsets, cell_boxes = (part.to(device) for part in cells)
-        masked = offsets.diff()[found.objects] > 0
-        images, objects = found.images[masked], found.objects[masked]
-        chosen = coefficients[images, found.anchors[masked]]
-        losses = ragged_masks(chosen, prototypes, images, objects, (truth, offsets, cell_boxes))
-        # The prototypes take part even in a batch without objects, so that every parameter has a gradient.
-        return losses.sum() / max(len(images), 1) + 0.0 * (prototypes.sum() + coefficients.sum())
-
-    def _objects(self, targets: Sequence[Target], logits: Tensor, prototypes: Tensor) -> Objects:
-        """All objects in one list, checked against the batch."""
-        if len(targets) != len(logits):
-            raise ValueError(
-                f"losses: targets must have {len(logits)} entries, one per picture, got {len(targets)}"
-            )
-        stride = self.config.prototype_stride
-        canvas = (prototypes.shape[2] * stride, prototypes.shape[3] * stride)
-        for index, target in enumerate(targets):
-            if target.masks is not None and tuple(target.masks.size) != canvas:
-                raise ValueError(
-                    f"losses: masks of target {index} must be on the input canvas {canvas}, "
-                    f"got {tuple(target.masks.size)}"
-                )
-        boxes = torch.cat([target.boxes.reshape(-1, 4) for target in targets]).to(
-            logits.device, torch.float32
-        )
-        labels = torch.cat([target.labels for target in targets]).to(logits.device)
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.config.classes:
-            raise ValueError(
-                f"losses: labels must be in 0..{self.config.classes - 1}, "
-                f"got {int(labels.min())}..{int(labels.max())}"
-            )
-        counts = torch.tensor([len(target.labels) for target in targets], device=logits.device)
-        return Objects(boxes, labels, torch.repeat_interleave(counts))
-
-    def _distances(self, bins: Tensor) -> Tensor:
-        return cast(Tensor, cast(Segment, self.model[-1]).dfl(bins))
+    def _boxes(self, bins: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
+        """Boxes (..., 4) of bins (..., 4 * reg_max) at centres (..., 2) with strides (...)."""
+        distances = self.head.dfl(bins) * strides[:, None]
+        return torch.cat((centres - distances[..., :2], centres + distances[..., 2:]), -1)
 
     def _sizes(self, prototypes: Tensor) -> list[tuple[int, int]]:
         """Cells of every level."""
@@ -582,7 +559,7 @@ VARIANTS: dict[str, Config] = {
     "11m": Config(11, 0.5, 1.0, 512, deep=True),
     "11l": Config(11, 1.0, 1.0, 512, deep=True),
     "11x": Config(11, 1.0, 1.5, 512, deep=True),
-    # Microscopy nuclei, a few to a hundred pixels across, at native resolution: half the strides, narrow heads.
+    # Microscopy nuclei, 5 to 100 pixels across, at native resolution: half the strides, narrow heads.
     "nuclei": Config(
         classes=1,
         stem_strides=(1, 2),
@@ -606,8 +583,8 @@ VARIANTS: dict[str, Config] = {
     ),
 }
 
-_RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.3.0/"
-_PUBLISHED = {
+_RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
+_PUBLISHED = {  # box and mask AP, COCO val2017, 640 pixels
     "v8n": (36.7, 30.5),
     "v8s": (44.6, 36.8),
     "v8m": (49.9, 40.8),
@@ -620,6 +597,6 @@ _PUBLISHED = {
     "11x": (54.7, 43.8),
 }
 WEIGHTS: dict[str, Weights] = {
-    name: Weights(f"{_RELEASE}yolo{name}-seg.pt", None, "AGPL-3.0-only", 80, box_ap, mask_ap)
+    name: Weights(f"{_RELEASE}/yolo{name}-seg.pt", None, "AGPL-3.0-only", 80, box_ap, mask_ap)
     for name, (box_ap, mask_ap) in _PUBLISHED.items()
 }
