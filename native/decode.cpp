@@ -1,0 +1,345 @@
+#include "decode.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "simd.hpp"
+#include "threads.hpp"
+
+namespace delineate {
+namespace {
+
+constexpr int64_t kBins = 16;  // DFL bins per box side
+
+// ---------------------------------------------------------------------------------------------- head -> detections
+
+struct Candidate {
+    float score;
+    int32_t label;
+    int64_t anchor;
+};
+
+// Best class of n neighbouring anchors whose class scores lie in rows `stride` apart. NaN never wins.
+DELINEATE_SIMD_CLONES void best_in_columns(const float* scores, int64_t stride, int64_t classes, int64_t n, float* best,
+                                           int32_t* label) {
+    for (int64_t i = 0; i < n; ++i) {
+        best[i] = -std::numeric_limits<float>::infinity();
+        label[i] = 0;
+    }
+    for (int64_t c = 0; c < classes; ++c) {
+        const float* row = scores + c * stride;
+        for (int64_t i = 0; i < n; ++i) {
+            const float value = row[i];
+            label[i] = value > best[i] ? static_cast<int32_t>(c) : label[i];
+            best[i] = value > best[i] ? value : best[i];
+        }
+    }
+}
+
+// Highest of n numbers, -inf where all are NaN: sixteen independent lanes, because a float maximum must keep its order.
+DELINEATE_SIMD_CLONES float highest(const float* values, int64_t n) {
+    std::array<float, 16> lanes;
+    lanes.fill(-std::numeric_limits<float>::infinity());
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        for (int64_t k = 0; k < 16; ++k) lanes[k] = values[i + k] > lanes[k] ? values[i + k] : lanes[k];
+    }
+    for (; i < n; ++i) lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
+    return *std::max_element(lanes.begin(), lanes.end());
+}
+
+int64_t row_width(const Head& head) {
+    const int64_t box = head.layout == Head::Layout::bins ? 4 * kBins : 4;
+    return box + head.classes + (head.separate ? 0 : head.coefficients);
+}
+
+std::vector<Candidate> above(const Head& head, float threshold) {
+    std::vector<Candidate> found;
+    if (head.layout == Head::Layout::columns) {
+        constexpr int64_t block = 512;
+        std::array<float, block> best;
+        std::array<int32_t, block> label;
+        for (int64_t begin = 0; begin < head.anchors; begin += block) {
+            const int64_t n = std::min(block, head.anchors - begin);
+            best_in_columns(head.data + 4 * head.anchors + begin, head.anchors, head.classes, n, best.data(), label.data());
+            for (int64_t i = 0; i < n; ++i) {
+                if (best[i] > threshold) found.push_back({best[i], label[i], begin + i});
+            }
+        }
+        return found;
+    }
+    const int64_t width = row_width(head);
+    const int64_t first = head.layout == Head::Layout::bins ? 4 * kBins : 4;
+    for (int64_t a = 0; a < head.anchors; ++a) {
+        const float* scores = head.data + a * width + first;
+        const float best = highest(scores, head.classes);
+        if (!(best > threshold)) continue;
+        found.push_back({best, static_cast<int32_t>(std::find(scores, scores + head.classes, best) - scores), a});
+    }
+    return found;
+}
+
+// Expected value of the softmax over one side's bins: a distance in anchor strides.
+double expected_bin(const float* bins) {
+    const float top = highest(bins, kBins);
+    double sum = 0, weighted = 0;
+    for (int64_t k = 0; k < kBins; ++k) {
+        const double e = std::exp(static_cast<double>(bins[k] - top));
+        sum += e;
+        weighted += e * static_cast<double>(k);
+    }
+    return weighted / sum;
+}
+
+std::array<float, 4> box_from_bins(const Head& head, int64_t anchor) {
+    int64_t first = 0;
+    for (const int64_t stride : head.strides) {
+        const int64_t columns = head.input_width / stride, count = columns * (head.input_height / stride);
+        if (anchor >= first + count) {
+            first += count;
+            continue;
+        }
+        const double x = static_cast<double>((anchor - first) % columns) + 0.5;
+        const double y = static_cast<double>((anchor - first) / columns) + 0.5;
+        const float* bins = head.data + anchor * row_width(head);
+        const double side[4] = {expected_bin(bins), expected_bin(bins + kBins), expected_bin(bins + 2 * kBins),
+                                expected_bin(bins + 3 * kBins)};
+        const auto s = static_cast<double>(stride);
+        return {static_cast<float>((x - side[0]) * s), static_cast<float>((y - side[1]) * s),
+                static_cast<float>((x + side[2]) * s), static_cast<float>((y + side[3]) * s)};
+    }
+    return {0, 0, 0, 0};
+}
+
+std::array<float, 4> box_of(const Head& head, int64_t anchor) {
+    if (head.layout == Head::Layout::bins) return box_from_bins(head, anchor);
+    const bool columns = head.layout == Head::Layout::columns;
+    const float* at = columns ? head.data + anchor : head.data + anchor * row_width(head);
+    const int64_t step = columns ? head.anchors : 1;
+    const float cx = at[0], cy = at[step], w = at[2 * step], h = at[3 * step];
+    return {cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2};
+}
+
+bool usable(const std::array<float, 4>& box) {
+    return std::isfinite(box[0]) && std::isfinite(box[1]) && std::isfinite(box[2]) && std::isfinite(box[3]) &&
+           box[2] > box[0] && box[3] > box[1];
+}
+
+void append_coefficients(const Head& head, int64_t anchor, std::vector<float>& out) {
+    if (head.layout == Head::Layout::columns) {
+        const float* at = head.data + (4 + head.classes) * head.anchors + anchor;
+        for (int64_t k = 0; k < head.coefficients; ++k) out.push_back(at[k * head.anchors]);
+        return;
+    }
+    const int64_t width = row_width(head);
+    const float* at = head.separate ? head.separate + anchor * head.coefficients
+                                    : head.data + (anchor + 1) * width - head.coefficients;
+    out.insert(out.end(), at, at + head.coefficients);
+}
+
+// Score threshold in the head's own terms: logits or probabilities.
+float native_threshold(const Head& head, double score) {
+    if (head.layout != Head::Layout::bins) return static_cast<float>(score);
+    if (score <= 0) return -std::numeric_limits<float>::infinity();
+    if (score >= 1) return std::numeric_limits<float>::infinity();
+    return static_cast<float>(std::log(score / (1 - score)));
+}
+
+}  // namespace
+
+Detections detect(const Head& head, const Selection& selection) {
+    auto found = above(head, native_threshold(head, selection.score));
+    const auto better = [](const Candidate& a, const Candidate& b) {
+        return a.score > b.score || (a.score == b.score && a.anchor < b.anchor);
+    };
+    if (static_cast<int64_t>(found.size()) > selection.max_candidates) {
+        std::nth_element(found.begin(), found.begin() + selection.max_candidates, found.end(), better);
+        found.resize(selection.max_candidates);
+    }
+    std::sort(found.begin(), found.end(), better);
+    Detections out;
+    std::vector<std::array<float, 4>> kept;
+    for (const auto& candidate : found) {
+        if (static_cast<int64_t>(kept.size()) == selection.max_detections) break;
+        const auto box = box_of(head, candidate.anchor);
+        if (!usable(box)) continue;
+        const float area = (box[2] - box[0]) * (box[3] - box[1]);
+        bool suppressed = false;
+        for (size_t k = 0; k < kept.size() && !suppressed; ++k) {
+            if (!selection.agnostic && out.labels[k] != candidate.label) continue;
+            const auto& other = kept[k];
+            const float w = std::min(box[2], other[2]) - std::max(box[0], other[0]);
+            const float h = std::min(box[3], other[3]) - std::max(box[1], other[1]);
+            if (w <= 0 || h <= 0) continue;
+            const float joint = w * h;
+            suppressed = joint > static_cast<float>(selection.iou) * (area + (other[2] - other[0]) * (other[3] - other[1]) - joint);
+        }
+        if (suppressed) continue;
+        kept.push_back(box);
+        out.boxes.insert(out.boxes.end(), box.begin(), box.end());
+        const bool logits = head.layout == Head::Layout::bins;
+        out.scores.push_back(logits ? static_cast<float>(1 / (1 + std::exp(-static_cast<double>(candidate.score)))) : candidate.score);
+        out.labels.push_back(candidate.label);
+        append_coefficients(head, candidate.anchor, out.coefficients);
+    }
+    return out;
+}
+
+// ------------------------------------------------------------------------------------------------ prototypes -> runs
+
+namespace {
+
+// Half-open ranges of picture pixels whose centres a box holds, and the closed ranges of prototype cells around them.
+struct Window {
+    int64_t row0, row1, column0, column1;
+    int64_t i0, i1, j0, j1;
+};
+
+// Pixel p is inside [low, high) when low <= p + 0.5 < high.
+int64_t first_pixel(double edge, int64_t size) {
+    return static_cast<int64_t>(std::ceil(std::clamp(edge - 0.5, 0.0, static_cast<double>(size))));
+}
+
+double cell_at(int64_t pixel, double step, double offset, int64_t cells) {
+    return std::clamp((static_cast<double>(pixel) + 0.5) * step + offset, 0.0, static_cast<double>(cells - 1));
+}
+
+// The cell left of a coordinate, such that there is one right of it too (a grid of one column aside).
+int64_t left_cell(double at, int64_t cells) {
+    return std::max<int64_t>(0, std::min(static_cast<int64_t>(at), cells - 2));
+}
+
+bool make_window(const float* box, const Prototypes& p, const Sampling& s, Window& w) {
+    if (!(box[2] > box[0]) || !(box[3] > box[1])) return false;  // also NaN
+    w.column0 = first_pixel(box[0], s.width);
+    w.column1 = first_pixel(box[2], s.width);
+    w.row0 = first_pixel(box[1], s.height);
+    w.row1 = first_pixel(box[3], s.height);
+    if (w.column0 >= w.column1 || w.row0 >= w.row1) return false;
+    w.i0 = static_cast<int64_t>(cell_at(w.row0, s.step_y, s.offset_y, p.height));
+    w.j0 = left_cell(cell_at(w.column0, s.step_x, s.offset_x, p.width), p.width);
+    w.i1 = std::min(static_cast<int64_t>(cell_at(w.row1 - 1, s.step_y, s.offset_y, p.height)) + 1, p.height - 1);
+    w.j1 = std::min(static_cast<int64_t>(cell_at(w.column1 - 1, s.step_x, s.offset_x, p.width)) + 1, p.width - 1);
+    return true;
+}
+
+// Logits of the window's cells, column by column: out[(j - j0) * rows + (i - i0)].
+DELINEATE_SIMD_CLONES void evaluate(const float* coefficients, const Prototypes& p, const Window& w, float* out) {
+    const int64_t rows = w.i1 - w.i0 + 1, columns = w.j1 - w.j0 + 1, plane = p.height * p.width;
+    constexpr int64_t lanes = 16;
+    for (int64_t i = 0; i < rows; ++i) {
+        const float* line = p.data + (w.i0 + i) * p.width + w.j0;
+        for (int64_t j = 0; j < columns; j += lanes) {
+            float sum[lanes] = {};
+            if (w.j0 + j + lanes <= p.width) {  // may compute cells right of the window, but reads inside the row
+                for (int64_t k = 0; k < p.depth; ++k) {
+                    const float* cells = line + j + k * plane;
+                    for (int64_t t = 0; t < lanes; ++t) sum[t] += coefficients[k] * cells[t];
+                }
+            } else {
+                for (int64_t k = 0; k < p.depth; ++k) {
+                    const float* cells = line + j + k * plane;
+                    for (int64_t t = 0; t < columns - j; ++t) sum[t] += coefficients[k] * cells[t];
+                }
+            }
+            for (int64_t t = 0; t < std::min(lanes, columns - j); ++t) out[(j + t) * rows + i] = sum[t];
+        }
+    }
+}
+
+DELINEATE_SIMD_CLONES bool all_moderate(const float* values, int64_t n) {
+    int bad = 0;
+    for (int64_t i = 0; i < n; ++i) bad |= !(std::fabs(values[i]) < 1e30f);  // also NaN
+    return bad == 0;
+}
+
+struct Scratch {
+    std::vector<float> logits;
+    std::vector<int32_t> mixed;  // cell rows of the present column interval whose four corners differ in sign
+};
+
+// Only in these rows of the interval between cell columns `a` and `b` can an interpolated column change sign.
+void find_mixed(const float* a, const float* b, int64_t rows, std::vector<int32_t>& mixed) {
+    mixed.clear();
+    int above = (a[0] > 0) + (b[0] > 0);
+    for (int64_t i = 1; i < rows; ++i) {
+        const int below = (a[i] > 0) + (b[i] > 0);
+        const int positive = above + below;
+        if (positive != 0 && positive != 4) mixed.push_back(static_cast<int32_t>(i - 1));
+        above = below;
+    }
+}
+
+// One picture column: between two cell rows the logit is linear in y, so each sign change is solved for, not searched.
+void solve_column(const float* a, const float* b, float t, const Window& w, const Sampling& s, int64_t column,
+                  const std::vector<int32_t>& mixed, RunWriter& runs) {
+    const auto value = [&](int64_t i) { return a[i] + (b[i] - a[i]) * t; };
+    const double per_cell = 1.0 / s.step_y;
+    const int64_t top = column * s.height;
+    bool inside = value(0) > 0;
+    int64_t begin = w.row0;
+    for (const int32_t i : mixed) {
+        const float low = value(i), high = value(i + 1);
+        if ((high > 0) == inside) continue;
+        // The float interpolation may leave both ends on one side by a rounding error; the fraction stays in [0, 1].
+        const double fraction = low == high ? 0.0 : std::clamp(double{low} / (double{low} - double{high}), 0.0, 1.0);
+        const double row = (static_cast<double>(w.i0 + i) + fraction - s.offset_y) * per_cell - 0.5;
+        const double clipped = std::clamp(row, static_cast<double>(w.row0) - 1, static_cast<double>(w.row1));
+        if (inside) {
+            runs.ones(top + begin, top + static_cast<int64_t>(std::ceil(clipped)));
+        } else {
+            begin = static_cast<int64_t>(std::floor(clipped)) + 1;
+        }
+        inside = !inside;
+    }
+    if (inside) runs.ones(top + begin, top + w.row1);
+}
+
+void solve(const float* box, const float* coefficients, const Prototypes& p, const Sampling& s, Scratch& scratch,
+           RunWriter& runs) {
+    Window w;
+    if (!make_window(box, p, s, w)) return;
+    const int64_t rows = w.i1 - w.i0 + 1, columns = w.j1 - w.j0 + 1;
+    scratch.logits.resize(static_cast<size_t>(rows * columns));
+    evaluate(coefficients, p, w, scratch.logits.data());
+    if (!all_moderate(scratch.logits.data(), rows * columns)) return;
+    int64_t interval = -1;
+    for (int64_t c = w.column0; c < w.column1; ++c) {
+        const double at = cell_at(c, s.step_x, s.offset_x, p.width);
+        const int64_t j = left_cell(at, p.width);
+        const float* a = scratch.logits.data() + (j - w.j0) * rows;
+        const float* b = j + 1 <= w.j1 ? a + rows : a;
+        if (j != interval) find_mixed(a, b, rows, scratch.mixed);
+        interval = j;
+        solve_column(a, b, static_cast<float>(at - static_cast<double>(j)), w, s, c, scratch.mixed, runs);
+    }
+}
+
+}  // namespace
+
+Rle masks_from_prototypes(std::span<const float> boxes, std::span<const float> coefficients, const Prototypes& prototypes,
+                          const Sampling& sampling, unsigned threads) {
+    const auto n = static_cast<int64_t>(boxes.size() / 4);
+    constexpr int64_t grain = 4;
+    const int64_t parts = (n + grain - 1) / grain;
+    const Rle nothing{sampling.height, sampling.width, {}, {0}};
+    std::vector<Rle> pieces(static_cast<size_t>(parts), nothing);
+    parallel_for(parts, 1, threads, [&](int64_t begin, int64_t end) {
+        Scratch scratch;
+        for (int64_t part = begin; part < end; ++part) {
+            RunWriter runs(pieces[part]);
+            for (int64_t i = part * grain; i < std::min(n, (part + 1) * grain); ++i) {
+                solve(&boxes[4 * i], &coefficients[i * prototypes.depth], prototypes, sampling, scratch, runs);
+                runs.finish();
+            }
+        }
+    });
+    Rle whole = nothing;
+    for (const auto& piece : pieces) append(whole, piece);
+    return whole;
+}
+
+}  // namespace delineate

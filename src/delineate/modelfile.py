@@ -1,0 +1,335 @@
+"""What a model file says about itself: how to prepare a picture, what comes out, and under which licence.
+
+Our own exports carry one metadata entry, ``delineate``, a JSON document: the `Card`. The files of others are recognised
+by what they have: exports of Ultralytics segmentation models by their metadata, and nameless YOLO-seg networks by the
+shapes of their outputs; they get a card made up from that.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from delineate._native import _core
+from delineate.errors import WeightsError
+from delineate.postprocess.decode import BINS, Placement, Thresholds
+from delineate.runtimes import Port, Runtime
+
+KEY = "delineate"  # the metadata entry of our exports
+FORMAT = 1
+
+_LOG = logging.getLogger("delineate")
+_LONGEST = 4_000_000  # characters of a metadata entry that we are willing to parse
+
+
+class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a picture becomes a network's input: resize, pad, reorder, normalise.
+
+    ``letterbox``: resized to fit into `size` with its proportions kept, padded on both sides. ``native``: resized by
+    `scale` (1 = every pixel as it is), padded at the bottom and the right to a multiple of `multiple`.
+
+    Resizing is bilinear with half-pixel centres and no antialias, in float: what cv2's INTER_LINEAR does but for its
+    rounding, so results differ from it by less than one grey level. A picture that needs no resizing is copied exactly.
+    Input = (grey / 255 - mean) / std per channel; the padding is treated likewise.
+
+    >>> Preprocess(size=(320, 320)).apply(np.zeros((100, 200, 3), np.uint8))[1]
+    Placement(scale_y=1.6, scale_x=1.6, top=80, left=0)
+    """
+
+    rule: Literal["letterbox", "native"] = "letterbox"
+    size: tuple[int, int] = (640, 640)  # letterbox: (height, width) of the input
+    scale: float = 1.0  # native: input pixels per picture pixel
+    multiple: int = 32  # native: the input's sides are multiples of this (the largest stride of the network)
+    max_side: int = 3072  # native: larger inputs are scaled down to this, because memory grows with the area
+    pad: float = 114.0  # grey level around the picture
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of grey / 255, in the order of `channels`
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channels: Literal["rgb", "bgr"] = "rgb"
+    # Percentiles of all values of a picture that become black and white; for pictures whose brightness means nothing.
+    stretch: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not all(1 <= side <= 2**15 for side in self.size):
+            raise ValueError(f"Preprocess: size must be (height, width) within 1..32768, got {self.size}")
+        if not 1e-3 <= self.scale <= 1e3:
+            raise ValueError(f"Preprocess: scale must be within 0.001..1000, got {self.scale}")
+        if not 1 <= self.multiple <= self.max_side <= 2**15:
+            raise ValueError(
+                "Preprocess: multiple and max_side must hold 1 <= multiple <= max_side <= 32768, "
+                f"got {self.multiple} and {self.max_side}"
+            )
+        if self.stretch is not None and not 0 <= self.stretch[0] < self.stretch[1] <= 100:
+            raise ValueError(f"Preprocess: stretch must be two rising percentiles, got {self.stretch}")
+        if not all(np.isfinite((self.pad, *self.mean, *self.std))) or not all(value > 0 for value in self.std):
+            raise ValueError(
+                f"Preprocess: pad, mean and std must be finite and std positive, got {self.pad}, {self.mean}, {self.std}"
+            )
+
+    def stretched(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture with its contrast stretched as `stretch` says; the very picture where it says nothing.
+
+        Black and white are kept at least 16 grey levels apart, so that the noise of an empty picture stays faint.
+
+        Args:
+            image: (H, W, 3) uint8.
+
+        >>> dark = np.arange(0, 64, 4, np.uint8).repeat(3).reshape(1, 16, 3)
+        >>> Preprocess(stretch=(0, 100)).stretched(dark)[0, :3, 0]
+        array([ 0, 17, 34], dtype=uint8)
+        """
+        if self.stretch is None:
+            return image
+        counts = np.bincount(image.ravel(), minlength=256).cumsum()
+        low, high = (float(np.searchsorted(counts, share / 100 * counts[-1])) for share in self.stretch)
+        high = max(high, low + 16)
+        curve = np.clip((np.arange(256) - low) * (255 / (high - low)), 0, 255) + 0.5
+        return curve.astype(np.uint8)[image]
+
+    def place(self, size: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int], Placement]:
+        """Where a picture goes.
+
+        Args:
+            size: (height, width) of the picture.
+
+        Returns:
+            (height, width) of the input, (height, width) of the resized picture, and its place there.
+
+        >>> Preprocess(rule="native", multiple=32).place((100, 60))
+        ((128, 64), (100, 60), Placement(scale_y=1.0, scale_x=1.0, top=0, left=0))
+        """
+        height, width = int(size[0]), int(size[1])
+        if self.rule == "letterbox":
+            scale = min(self.size[0] / height, self.size[1] / width)
+        else:
+            scale = min(self.scale, self._largest() / max(height, width))
+        content = max(1, round(height * scale)), max(1, round(width * scale))
+        if self.rule == "letterbox":
+            canvas = self.size
+            # Of an odd rest the larger half goes below and to the right.
+            top, left = (canvas[0] - content[0]) // 2, (canvas[1] - content[1]) // 2
+        else:
+            canvas = -(-content[0] // self.multiple) * self.multiple, -(-content[1] // self.multiple) * self.multiple
+            top = left = 0
+        return canvas, content, Placement(content[0] / height, content[1] / width, top, left)
+
+    def apply(self, image: NDArray[np.uint8], *, threads: int = 1) -> tuple[NDArray[np.float32], Placement]:
+        """Make the network's input from a picture, in one pass.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            threads: Threads; 0 = as many as the process may use.
+
+        Returns:
+            (1, 3, h, w) float32, and where the picture lies in it.
+
+        Raises:
+            ValueError: The shape does not fit or the picture is empty.
+            TypeError: The dtype does not fit.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ValueError(f"Preprocess.apply: image must have shape (H, W, 3), at least one pixel, got {image.shape}")
+        if image.dtype != np.uint8:
+            raise TypeError(f"Preprocess.apply: image must be uint8, got {image.dtype}. Convert with image.to_rgb8")
+        image = self.stretched(image)
+        canvas, content, placement = self.place(image.shape[:2])
+        if self.rule == "native" and max(image.shape[:2]) * self.scale > self._largest():
+            _LOG.warning(
+                "a picture of %d x %d pixels is scaled down by %.2f to keep the network's input within %d pixels a side",
+                *image.shape[:2],
+                placement.scale_y,
+                self.max_side,
+            )
+        tensor = np.empty((1, 3, *canvas), np.float32)
+        gain = tuple(1 / (255 * std) for std in self.std)
+        bias = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        _core.letterbox(
+            np.ascontiguousarray(image),
+            tensor,
+            (int(placement.top), int(placement.left), *content),
+            gain,
+            bias,
+            self.pad,
+            self.channels == "bgr",
+            threads,
+        )
+        return tensor, placement
+
+    def _largest(self) -> int:
+        """The largest multiple within max_side, so that padding does not lead beyond it."""
+        return self.max_side // self.multiple * self.multiple
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """The self-description of a model file.
+
+    >>> card = Card(name="cells", classes=("cell",), preprocess=Preprocess(), thresholds=Thresholds())
+    >>> Card.from_json(card.to_json()) == card
+    True
+    """
+
+    format: int = FORMAT
+    name: str
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    decode: Literal["prototypes"] = "prototypes"  # the function of `postprocess.decode`
+    thresholds: Thresholds
+    strides: tuple[int, ...] = (8, 16, 32)  # of the anchor grids, level by level
+    licence: str = ""  # of the weights
+    provenance: dict[str, Any] = {}  # data, recipe, commit, ...: whatever the exporter knows
+    parity: dict[str, float] = {}  # how far the file is from the model it was exported from
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise ValueError("Card: classes must hold at least one name, got none")
+        if not self.strides or min(self.strides) < 1:
+            raise ValueError(f"Card: strides must be positive, got {self.strides}")
+
+    def to_json(self) -> str:
+        """The metadata entry's text."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a metadata entry.
+
+        Args:
+            text: The JSON document.
+
+        Raises:
+            WeightsError: It is damaged, or of a newer format.
+        """
+        try:
+            version = msgspec.json.decode(text, type=_Version).format
+            if version != FORMAT:
+                raise WeightsError(f"the model's card must have format {FORMAT}, got {version}. Update delineate")
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise WeightsError(f"the model's card must be readable, got: {error}. Export the model anew") from error
+
+
+class _Version(msgspec.Struct):
+    format: int
+
+
+def read_card(runtime: Runtime) -> Card:
+    """The card of a loaded model: its own, or one made up for a recognised foreign export.
+
+    Args:
+        runtime: The loaded model.
+
+    Raises:
+        WeightsError: The model is none that we know how to use; the message says what it has.
+    """
+    if len(runtime.inputs) != 1 or not _takes_pictures(runtime.inputs[0]):
+        raise _unknown(runtime, "it does not take pictures (N, 3, height, width)")
+    if KEY in runtime.metadata:
+        card = Card.from_json(runtime.metadata[KEY][:_LONGEST])
+    else:
+        card = _foreign(runtime)
+    sides = runtime.inputs[0].shape[2:]
+    wanted: tuple[int | None, ...] = card.preprocess.size if card.preprocess.rule == "letterbox" else (None, None)
+    if any(side is not None and side != want for side, want in zip(sides, wanted, strict=True)):
+        raise WeightsError(
+            f"the model's input must take {card.preprocess.rule} pictures as its card says, got a fixed input "
+            f"{runtime.inputs[0]}. Export it with dynamic height and width"
+        )
+    return card
+
+
+def _takes_pictures(port: Port) -> bool:
+    return len(port.shape) == 4 and port.shape[1] == 3 and port.dtype in ("float32", "float16")
+
+
+def _unknown(runtime: Runtime, why: str) -> WeightsError:
+    inputs, outputs = ("; ".join(str(port) for port in ports) for ports in (runtime.inputs, runtime.outputs))
+    return WeightsError(
+        f"the model must be an export of delineate or a YOLO-seg network, but {why}. Its inputs: {inputs}; its outputs: "
+        f"{outputs}. Recognised are: a metadata entry '{KEY}'; Ultralytics segmentation exports without built-in "
+        "suppression; outputs (1, 4 + classes + M, anchors) and (1, M, h, w)"
+    )
+
+
+def _foreign(runtime: Runtime) -> Card:
+    """A card for a file that has none."""
+    metadata = runtime.metadata
+    if metadata.get("task", "segment") != "segment":
+        raise _unknown(runtime, f"its task is {metadata['task'][:40]!r}, which has no masks")
+    if metadata.get("end2end") == "True":
+        raise _unknown(runtime, "it ends in its own suppression; export it with end2end=False")
+    names = _names(metadata["names"]) if "names" in metadata else ()
+    count = _count_classes(runtime.outputs, len(names))
+    if count is None:
+        reason = f" for the {len(names)} classes that it names" if names else ""
+        raise _unknown(runtime, f"its outputs have none of the known shapes{reason}")
+    producer = " ".join(filter(None, (metadata.get("author", ""), metadata.get("version", ""))))
+    licence = ", by ".join(filter(None, (metadata.get("license", ""), metadata.get("author", ""))))
+    stated = {"producer": producer, "description": metadata.get("description", ""), "date": metadata.get("date", "")}
+    return Card(
+        name=metadata.get("description", "")[:100] or "YOLO-seg",
+        classes=names or tuple(f"class {index}" for index in range(count)),
+        preprocess=Preprocess(rule="letterbox", size=_input_size(runtime)),
+        thresholds=Thresholds(),
+        licence=licence or "not stated in the file",
+        provenance={key: text[:1000] for key, text in stated.items() if text},
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Class names from a Python dict or list in text, as Ultralytics writes them; nothing is evaluated."""
+    try:
+        names = ast.literal_eval(text[:_LONGEST])
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise WeightsError(
+            f"the model's metadata 'names' must be a dict or list of class names, got {text[:60]!r}"
+        ) from error
+    if isinstance(names, Mapping) and set(names) == set(range(len(names))):
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise WeightsError(f"the model's metadata 'names' must name the classes 0, 1, 2, ..., got {text[:60]!r}")
+    return tuple(names)
+
+
+def _input_size(runtime: Runtime) -> tuple[int, int]:
+    """The fixed size of the input, else what the metadata says, else 640 x 640."""
+    height, width = runtime.inputs[0].shape[2:]
+    if height is not None and width is not None:
+        return height, width
+    try:
+        stated = msgspec.json.decode(runtime.metadata.get("imgsz", "")[:100], type=tuple[int, int])
+    except msgspec.DecodeError:
+        stated = (640, 640)
+    return height or stated[0], width or stated[1]
+
+
+def _count_classes(outputs: Sequence[Port], named: int) -> int | None:
+    """How many classes the outputs have room for; None = shapes we do not know. `named`: 0 = the file names none."""
+    planes = [port for port in outputs if len(port.shape) == 4]
+    heads = [port.shape[-2:] for port in outputs if len(port.shape) in (2, 3)]
+    if len(planes) + len(heads) != len(outputs) or len(planes) > 1 or any(port.dtype[:5] != "float" for port in outputs):
+        return None
+    depth = (planes[0].shape[1] if planes else None) or 32
+    if not planes:
+        flat = [shape for shape in heads if shape[0] == depth]
+        if not flat or not named:
+            return None
+        heads.remove(flat[-1])
+    if len(heads) == 2:
+        widths = sorted((shape[1] or 0 for shape in heads), reverse=True)
+        count = widths[0] - 4 * BINS
+        return count if widths[1] == depth and count >= 1 and named in (0, count) else None
+    if len(heads) != 1:
+        return None
+    rows, columns = heads[0]
+    if named:
+        wanted = 4 + named + depth
+        return named if wanted in (rows, columns) or columns == wanted + 4 * BINS - 4 else None
+    # Without names only the usual order is safe: fewer channels than anchors.
+    if rows is not None and rows > 4 + depth and (columns is None or columns > rows):
+        return rows - 4 - depth
+    return None

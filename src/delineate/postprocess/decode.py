@@ -1,0 +1,231 @@
+"""From the arrays of a network to `Instances`: scores first, boxes of the survivors, masks as runs.
+
+No mask ever exists as pixels: per object the logits are evaluated at the prototype cells under its box, and the borders
+are solved for between them. What a mask is, exactly: the picture pixels whose centre lies in the object's box
+(x0 <= x + 0.5 < x1) and at whose centre the logits - coefficients times prototypes, interpolated bilinearly between
+cell centres and constant beyond the outermost ones - are above 0, which is a probability above one half. Interpolation
+comes before the threshold and goes from prototype cells to picture pixels in one step, letterbox included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from delineate._native import _core
+from delineate.instances import Instances
+from delineate.masks import Masks
+
+BINS = 16  # of the distance distribution, per side of a box
+
+
+class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which detections count.
+
+    >>> Thresholds(score=0.5)
+    Thresholds(score=0.5, iou=0.7, max_detections=300, agnostic=False)
+    """
+
+    score: float = 0.25  # keep what scores above this; [0, 1]
+    iou: float = 0.7  # drop a box that overlaps a better one of its class by more than this; [0, 1], 1 keeps all
+    max_detections: int = 300  # the best so many of a picture
+    agnostic: bool = False  # compare boxes across classes
+
+    def __post_init__(self) -> None:
+        for name in ("score", "iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"Thresholds: {name} must be within [0, 1], got {getattr(self, name)}")
+        if not 1 <= self.max_detections < 2**31:
+            raise ValueError(f"Thresholds: max_detections must be at least 1, got {self.max_detections}")
+
+
+class Placement(NamedTuple):
+    """Where a picture lies in the network's input: input = picture * scale + (left, top), in continuous pixels.
+
+    A pixel's centre is at its index + 0.5. `scale` is per axis, because sizes are rounded to whole pixels.
+
+    >>> Placement(0.5, 0.5, 12, 0).to_picture(np.array([[10.0, 32.0, 20.0, 52.0]]))
+    array([[20., 40., 40., 80.]])
+    """
+
+    scale_y: float
+    scale_x: float
+    top: float
+    left: float
+
+    def to_picture(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
+        """Boxes of the input as boxes of the picture, unclipped.
+
+        Args:
+            boxes: (N, 4) xyxy, input pixels.
+
+        Returns:
+            (N, 4) float64 xyxy, picture pixels.
+        """
+        shift = np.array([self.left, self.top] * 2, np.float64)
+        return np.asarray((boxes - shift) / np.array([self.scale_x, self.scale_y] * 2, np.float64))
+
+
+def prototypes(
+    outputs: Sequence[NDArray[Any]],
+    *,
+    placement: Placement,
+    size: Sequence[int],
+    input_size: Sequence[int],
+    thresholds: Thresholds,
+    classes: int,
+    strides: Sequence[int] = (8, 16, 32),
+    threads: int = 0,
+) -> Instances:
+    """Decode a head with mask prototypes (YOLOv8-seg, YOLO11-seg and their kin) to the instances of one picture.
+
+    Three layouts are told apart by their shapes, for K classes, M coefficients and A anchors; a batch axis of 1 may
+    lead each array:
+
+    - ``(4 + K + M, A)``: centre x, centre y, width, height in input pixels, class probabilities, coefficients;
+      also transposed;
+    - ``(A, 64 + K + M)``: 4 x 16 distance bins, class logits, coefficients, one row per anchor;
+    - ``(A, 64 + K)`` and ``(A, M)``: the same with the coefficients apart.
+
+    The prototypes are ``(M, h, w)`` or ``(M, h * w)``; their stride follows from the input size. Layouts with bins
+    need the anchors of `strides`, level by level, each row by row.
+
+    One class per anchor: the best one. Dropped are anchors whose box is not finite or empty, or outside the picture, and
+    detections without a single mask pixel (so fewer than max_detections may come back although more anchors
+    passed); a NaN score never passes, NaN coefficients or prototypes give no mask.
+
+    Args:
+        outputs: The network's float arrays, in any order.
+        placement: Where the picture lies in the input.
+        size: (height, width) of the picture.
+        input_size: (height, width) of the network's input.
+        thresholds: Which detections count; they are applied to the boxes in the input.
+        classes: Number of classes K.
+        strides: Input pixels per anchor, level by level.
+        threads: Threads for the masks; 0 = as many as the process may use.
+
+    Returns:
+        By falling score. The boxes are the network's, clipped to the picture; masks never leave them.
+
+    Raises:
+        ValueError: The shapes are none of the above.
+
+    >>> head, cells = np.zeros((1, 4 + 1 + 1, 21), np.float32), np.ones((1, 1, 8, 8), np.float32)
+    >>> head[0, :, 3] = [16, 16, 8, 4, 0.9, 1.0]  # one anchor: box, score, coefficient
+    >>> where = Placement(1.0, 1.0, 0, 0)
+    >>> found = prototypes(
+    ...     [head, cells], placement=where, size=(32, 32), input_size=(32, 32), thresholds=Thresholds(), classes=1
+    ... )
+    >>> found.boxes, found.masks.areas
+    (array([[12., 14., 20., 18.]], dtype=float32), array([32]))
+    """
+    height, width = (int(value) for value in input_size)
+    arrays = [_checked(index, array) for index, array in enumerate(outputs)]
+    head = _recognise(arrays, int(classes), (height, width), tuple(int(s) for s in strides))
+    boxes, scores, labels, coefficients = _core.detect(
+        head.numbers,
+        head.layout,
+        head.separate,
+        int(classes),
+        len(head.prototypes),
+        (height, width),
+        [int(stride) for stride in strides],
+        thresholds.score,
+        thresholds.iou,
+        thresholds.max_detections,
+        thresholds.agnostic,
+    )
+    canvas = int(size[0]), int(size[1])
+    limits = np.array([canvas[1], canvas[0]] * 2, np.float64)
+    boxes = np.clip(placement.to_picture(boxes), 0, limits).astype(np.float32)
+    seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    boxes, scores, labels, coefficients = boxes[seen], scores[seen], labels[seen], coefficients[seen]
+    masks = _masks(boxes, coefficients, head.prototypes, placement, canvas, (height, width), threads)
+    visible = masks.areas > 0
+    return Instances(canvas, boxes[visible], labels[visible], scores[visible], masks[visible])
+
+
+def _masks(
+    boxes: NDArray[np.float32],
+    coefficients: NDArray[np.float32],
+    cells: NDArray[np.float32],
+    placement: Placement,
+    size: tuple[int, int],
+    input_size: tuple[int, int],
+    threads: int,
+) -> Masks:
+    """The masks of boxes in picture pixels; prototype coordinate = (pixel + 0.5) * step + offset, cell centres whole."""
+    per_input = cells.shape[1] / input_size[0], cells.shape[2] / input_size[1]
+    step = placement.scale_y * per_input[0], placement.scale_x * per_input[1]
+    offset = placement.top * per_input[0] - 0.5, placement.left * per_input[1] - 0.5
+    return Masks(_core.masks_from_prototypes(boxes, coefficients, cells, size, step, offset, threads))
+
+
+class _Head(NamedTuple):
+    layout: str  # "columns", "rows" or "bins"
+    numbers: NDArray[np.float32]
+    separate: NDArray[np.float32] | None  # (A, M)
+    prototypes: NDArray[np.float32]  # (M, h, w)
+
+
+def _checked(index: int, array: NDArray[Any]) -> NDArray[np.float32]:
+    """Float32 in C order without the batch axis: two axes, or three for prototypes."""
+    array = np.asarray(array)
+    if array.dtype.kind != "f":
+        raise TypeError(f"decode.prototypes: outputs[{index}] must be a float array, got {array.dtype}")
+    if array.ndim in (3, 4) and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim not in (2, 3):
+        raise ValueError(
+            f"decode.prototypes: outputs[{index}] must have 2 or 3 axes after a batch axis of 1, got shape {array.shape}"
+        )
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _recognise(
+    arrays: list[NDArray[np.float32]], classes: int, size: tuple[int, int], strides: tuple[int, ...]
+) -> _Head:
+    """Try each array as the prototypes, planes before flattened ones, the last output first (the usual order)."""
+    anchors = sum((size[0] // stride) * (size[1] // stride) for stride in strides)
+    order = sorted(range(len(arrays)), key=lambda index: (arrays[index].ndim, index), reverse=True)
+    for index in order:
+        cells = arrays[index] if arrays[index].ndim == 3 else _unflattened(arrays[index], size)
+        rest = arrays[:index] + arrays[index + 1 :]
+        if cells is None or not cells.size or any(array.ndim != 2 for array in rest):
+            continue
+        depth = len(cells)
+        if len(rest) == 1:
+            layout = _layout(rest[0].shape, classes, depth, anchors)
+            if layout is not None:
+                return _Head(layout, rest[0], None, cells)
+        elif len(rest) == 2:
+            for head, separate in (rest, rest[::-1]):
+                if head.shape == (anchors, 4 * BINS + classes) and separate.shape == (anchors, depth):
+                    return _Head("bins", head, separate, cells)
+    got = ", ".join(str(array.shape) for array in arrays) or "nothing"
+    raise ValueError(
+        f"decode.prototypes: outputs must be prototypes (M, h, w) and a head for {classes} classes and an input of "
+        f"{size[0]} x {size[1]}: ({4 + classes} + M, anchors), ({anchors}, {4 * BINS + classes} + M), or "
+        f"({anchors}, {4 * BINS + classes}) and ({anchors}, M); got {got}. Check classes, input_size and strides"
+    )
+
+
+def _layout(shape: tuple[int, ...], classes: int, depth: int, anchors: int) -> str | None:
+    if shape[0] == 4 + classes + depth:
+        return "columns"
+    if shape == (anchors, 4 * BINS + classes + depth):
+        return "bins"
+    return "rows" if shape[1] == 4 + classes + depth else None
+
+
+def _unflattened(cells: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32] | None:
+    """(M, h * w) as (M, h, w): the whole stride that gives this many cells."""
+    count = cells.shape[1]
+    stride = round((size[0] * size[1] / count) ** 0.5) if count else 0
+    if stride < 1 or size[0] % stride or size[1] % stride or size[0] * size[1] != count * stride * stride:
+        return None
+    return cells.reshape(len(cells), size[0] // stride, size[1] // stride)

@@ -1,0 +1,183 @@
+"""`Predictor`: preprocess, run, decode. The one inference path, for our models and recognised foreign ones."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+from pathlib import Path
+from typing import Any, TypeAlias, overload
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from delineate import runtimes
+from delineate.errors import DelineateError, FormatError, RuntimeFailure, WeightsError
+from delineate.image import read_image, to_rgb8
+from delineate.instances import Instances
+from delineate.modelfile import Card, Preprocess, read_card
+from delineate.postprocess import decode
+from delineate.postprocess.decode import Placement, Thresholds
+from delineate.runtimes import Runtime
+
+__all__ = ["Card", "Picture", "Placement", "Predictor", "Preprocess", "Thresholds", "embedded"]
+
+Picture: TypeAlias = str | Path | bytes | NDArray[Any]
+"""A file, a file's content, or pixels: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of any dtype `image.to_rgb8` takes."""
+
+
+class Predictor:
+    """A model ready to use.
+
+    May be called from several threads at once; load it after forking, not before.
+
+    Args:
+        model: The name of an embedded model (see `embedded`), a path to an ONNX file, or such a file's content: an
+            export of ours, or a foreign one that is recognised (see `delineate.modelfile`).
+        runtime: One of `runtimes.NAMES`.
+        score: Keep what scores above this; None = what the model file says.
+        iou: Overlap from which the lesser of two boxes is dropped; None = what the model file says.
+        max_detections: The best so many of a picture; None = what the model file says.
+        threads: Threads of one call, at least 1; None = as many CPUs as the process may use.
+
+    Raises:
+        WeightsError: There is no such model, or it is none that we know how to use.
+        RuntimeFailure: The runtime refuses the file.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | bytes = "nuclei",
+        *,
+        runtime: str = "onnx",
+        score: float | None = None,
+        iou: float | None = None,
+        max_detections: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        given = {"score": score, "iou": iou, "max_detections": max_detections}
+        self.runtime: Runtime = runtimes.load(runtime, _find(model), threads=threads)
+        self.source = "a model in memory" if isinstance(model, bytes) else str(model)
+        try:
+            self.card = read_card(self.runtime)
+        except WeightsError as error:
+            raise WeightsError(f"{self.source}: {error}") from error
+        self.thresholds: Thresholds = msgspec.structs.replace(
+            self.card.thresholds, **{name: value for name, value in given.items() if value is not None}
+        )
+        self._threads = threads or 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; `Instances.labels` index into them."""
+        return self.card.classes
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How a picture becomes the network's input."""
+        return self.card.preprocess
+
+    @property
+    def decode(self) -> str:
+        """The name of the function in `postprocess.decode` that reads the outputs."""
+        return self.card.decode
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights, as the file states it."""
+        return self.card.licence
+
+    @overload
+    def predict(self, pictures: Picture) -> Instances: ...
+    @overload
+    def predict(self, pictures: list[Picture] | tuple[Picture, ...]) -> list[Instances]: ...
+    def predict(self, pictures: Picture | list[Picture] | tuple[Picture, ...]) -> Instances | list[Instances]:
+        """Find the objects of a picture.
+
+        Args:
+            pictures: A picture, or a list of pictures. Files are turned upright by their EXIF orientation; pixels
+                deeper than 8 bits are stretched as `image.to_rgb8` says.
+
+        Returns:
+            The instances by falling score, on a canvas of the picture's own size; a list for a list.
+
+        Raises:
+            FormatError: A file is missing, damaged or not a picture.
+            RuntimeFailure: The runtime failed (out of memory, for instance).
+            WeightsError: The outputs are not what the model file promised.
+        """
+        if isinstance(pictures, list | tuple):
+            return [self._predict(picture) for picture in pictures]
+        return self._predict(pictures)
+
+    def _predict(self, picture: Picture) -> Instances:
+        if isinstance(picture, np.ndarray):
+            if not picture.size:
+                raise ValueError(f"Predictor.predict: a picture must have pixels, got shape {picture.shape}")
+            image = to_rgb8(picture)
+        elif isinstance(picture, str | Path | bytes):
+            image = read_image(picture)
+        else:
+            raise TypeError(
+                f"Predictor.predict: a picture must be a path, bytes or an array, got {type(picture).__name__}"
+            )
+        tensor, placement = self.preprocess.apply(image, threads=self._threads)
+        outputs = self._run(tensor)
+        try:
+            return decode.prototypes(
+                outputs,
+                placement=placement,
+                size=image.shape[:2],
+                input_size=tensor.shape[2:],
+                thresholds=self.thresholds,
+                classes=len(self.classes),
+                strides=self.card.strides,
+                threads=self._threads,
+            )
+        except (ValueError, TypeError) as error:
+            raise WeightsError(f"{self.source}: {error}") from error
+
+    def _run(self, tensor: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """One picture through the network; a file with a fixed larger batch gets empty pictures beside it."""
+        port = self.runtime.inputs[0]
+        batch = port.shape[0] or 1
+        array = tensor.astype(port.dtype, copy=False)
+        if batch > 1:
+            array = np.concatenate([array, np.zeros((batch - 1, *array.shape[1:]), array.dtype)])
+        try:
+            outputs = list(self.runtime({port.name: array}).values())
+        except RuntimeFailure as error:
+            if "alloc" not in str(error):
+                raise
+            raise RuntimeFailure(f"{error}. The picture is too large for the memory; cut it into tiles") from error
+        return [output[:1] for output in outputs] if batch > 1 else outputs
+
+    def __repr__(self) -> str:
+        return f"Predictor({self.source!r}, classes={len(self.classes)}, licence={self.licence!r})"
+
+
+def embedded() -> tuple[str, ...]:
+    """Names of the models that ship inside the package."""
+    folder = importlib.resources.files("delineate") / "weights"
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(entry.name.removesuffix(".onnx") for entry in folder.iterdir() if entry.name.endswith(".onnx")))
+
+
+def _find(model: str | Path | bytes) -> Path | bytes:
+    """The model file that an argument means: an embedded name goes before a file of that name."""
+    if isinstance(model, bytes):
+        return model
+    names = embedded()
+    if isinstance(model, str) and model in names:
+        entry = importlib.resources.files("delineate") / "weights" / f"{model}.onnx"
+        return entry if isinstance(entry, Path) else entry.read_bytes()
+    path = Path(model)
+    if path.is_file():
+        return path
+    known = ", ".join(names) or "none in this build"
+    close = difflib.get_close_matches(str(model), names, n=1)
+    remedy = f" Did you mean {close[0]!r}?" if close else ""
+    raise WeightsError(
+        f"Predictor: model must be a file or the name of an embedded model ({known}), got {str(model)!r}.{remedy}"
+    )
