@@ -62,12 +62,20 @@ def families() -> list[str]:
     return sorted(entry.name for entry in pkgutil.iter_modules(__path__) if not entry.name.startswith("_"))
 
 
-def family(name: str) -> ModuleType:
+def family(name: str | torch.nn.Module) -> ModuleType:
     """The module of one family.
+
+    Args:
+        name: Name of the family, or a model of it.
 
     Raises:
         ValueError: If there is no such family.
+
+    >>> family("yolo_seg") is family(build("yolo_seg-test"))
+    True
     """
+    if isinstance(name, torch.nn.Module):
+        name = type(name).__module__.rpartition(".")[2]
     if name not in families():
         raise ValueError(f"models: family must be one of {_choices(name, families())}")
     return importlib.import_module(f"{__name__}.{name}")
@@ -107,10 +115,27 @@ def build(name: str, **changes: Any) -> torch.nn.Module:
     return model
 
 
+def largest_stride(model: torch.nn.Module) -> int:
+    """Input sides must be multiples of this many pixels.
+
+    >>> largest_stride(build("yolo_seg-test"))
+    16
+    """
+    config: Any = model.config
+    return int(max(config.strides))
+
+
+def to_device(target: Target, device: torch.device) -> Target:
+    """The same target with its tensors on `device`; masks stay where they are."""
+    return Target(
+        target.boxes.to(device, non_blocking=True), target.labels.to(device, non_blocking=True), target.masks
+    )
+
+
 def _choices(got: str, known: list[str]) -> str:
     """The tail of a message: what is allowed, what came, and the closest match."""
     close = difflib.get_close_matches(got, known, n=1)
     return f"{', '.join(known)}, got {got!r}." + (f" Did you mean {close[0]!r}?" if close else "")
 
 
-__all__ = ["Target", "Weights", "build", "families", "family", "names"]
+__all__ = ["Target", "Weights", "build", "families", "family", "largest_stride", "names", "to_device"]

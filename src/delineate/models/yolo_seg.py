@@ -28,6 +28,7 @@ from torch.nn import functional as F  # noqa: N812  (the name that everybody kno
 from delineate.models import Target, Weights
 from delineate.models._assign import assign, candidates, gather_objects
 from delineate.models._losses import complete_iou, distribution_focal, gather_cells, ragged_masks
+from delineate.postprocess.decode import prototypes
 
 
 @dataclass(frozen=True)
@@ -469,6 +470,10 @@ class YoloSeg(nn.Module):
         parts = ((low + high) / 2, high - low, outputs.logits.sigmoid(), outputs.coefficients)
         return torch.cat(parts, -1).transpose(1, 2), outputs.prototypes
 
+    def export(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What an exported model computes: `decoded` of `forward`."""
+        return self.decoded(self(images))
+
     def losses(self, outputs: Outputs | Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Weighted losses; their sum is what training minimises.
 
@@ -485,6 +490,10 @@ class YoloSeg(nn.Module):
         """
         if isinstance(outputs, Tensor):
             outputs = self(outputs)
+        with torch.autocast(outputs.bins.device.type, enabled=False):
+            return self._losses(outputs, targets)
+
+    def _losses(self, outputs: Outputs, targets: Sequence[Target]) -> dict[str, Tensor]:
         config = self.config
         bins, logits, coefficients, prototypes = (part.float() for part in outputs)
         stride = config.prototype_stride
@@ -546,6 +555,9 @@ class YoloSeg(nn.Module):
 def build(config: Config) -> YoloSeg:
     """The model of a configuration, freshly initialised."""
     return YoloSeg(config)
+
+
+decode = prototypes
 
 
 VARIANTS: dict[str, Config] = {
