@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from delineate._native import _core
 from delineate.dataset import Dataset
-from delineate.metrics.columns import Columns, Fields, Floats, Kind, columns
+from delineate.metrics.columns import FIELDS, Columns, Fields, Floats, Ints, Kind, columns
 
 # The very expressions of pycocotools: np.arange would give neighbours of these numbers.
 THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -61,7 +60,7 @@ _ROWS = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """What `evaluate` found. ``stats`` and the arrays hold -1 where there is no truth, the named properties nan.
+    """What `evaluate` found. Without truth, ``stats`` and the arrays hold -1, the named properties nan.
 
     T thresholds, R recall levels, K classes, A area ranges, M limits on detections.
 
@@ -72,7 +71,7 @@ class Report:
         recalls: (R) recall levels.
         area_ranges: (A) name -> (least, greatest) area in pixels.
         max_detections: (M) limits on the detections of one class in one picture, ascending.
-        precision: (T, R, K, A, M) float64, precision at each recall level, 0 where that recall is not reached.
+        precision: (T, R, K, A, M) float64, precision at each recall level, 0 where it is not reached.
         recall: (T, K, A, M) float64, recall of all detections.
         scores: (T, R, K, A, M) float64, the score at which each recall level is reached.
         pictures: Number of records of the truth.
@@ -102,10 +101,11 @@ class Report:
 
     @property
     def stats(self) -> Floats:
-        """(12,) float64, the summary of pycocotools: AP, AP50, AP75, AP small, medium, large, AR 1, 10, 100, small ...
+        """(12,) float64, pycocotools' summary: AP, AP50, AP75, AP small ... large, AR 1, 10, 100, small ... large.
 
-        With the default limits it equals pycocotools' to the last bit, -1 where nothing is defined. With other limits
-        the rows of AP and of sizes use the last one (pycocotools insists on 100 for the first row, and gives -1).
+        With the default limits it equals pycocotools' to the last bit, -1 where nothing is defined. With
+        other limits the rows of AP and of sizes use the last one (pycocotools insists on 100 for the first
+        row, and gives -1 where 100 is not among the limits).
         """
         return np.array([self._mean(row) for row in _ROWS])
 
@@ -222,7 +222,7 @@ def evaluate(
     predictions: Dataset,
     *,
     iou: Kind = "mask",
-    fields: Fields = Fields(),  # noqa: B008: frozen
+    fields: Fields = FIELDS,
     max_detections: Sequence[int] = (1, 10, 100),
     thresholds: Iterable[float] = THRESHOLDS,
     recalls: Iterable[float] = RECALLS,
@@ -230,27 +230,30 @@ def evaluate(
 ) -> Report:
     """COCO's average precision and recall, equal to pycocotools' ``COCOeval`` to the last bit.
 
-    Records are matched by id and classes by name. A picture without a prediction record, or with N = 0, has no
-    detections. Equal scores keep the order of the predictions inside a picture, and of record ids between pictures.
-    Detections on a crowd are ignored. COCO's ``ignore`` key has no effect here, as it has none in pycocotools.
-    The area that decides small, medium or large is: of truth the annotated one (``fields.area``), or else the
-    mask's; of detections the mask's for ``iou="mask"`` and width * height for ``iou="box"``. (pycocotools takes
-    width * height for masks too when the results file has a ``bbox`` beside each mask: remove it to compare.)
+    Records are matched by id and classes by name. A picture without a prediction record has no detections.
+    Equal scores keep the order of the predictions inside a picture, and of record ids between pictures.
+    Detections on a crowd are ignored. COCO's ``ignore`` key has no effect, as it has none in pycocotools.
+    Whether an object is small, medium or large is decided by ``fields.area`` (annotated area; for results
+    read from a file the area that pycocotools takes), or else by its mask, or else (detections with
+    ``iou="box"`` too) by its box.
 
     Args:
         truth: What is right. N = 0 everywhere gives an undefined report (-1).
         predictions: What was found, with scores.
         iou: What overlaps: "mask" or "box".
         fields: Names of the extras to use, see `Fields`.
-        max_detections: Limits on the detections of one class in one picture, at least 1 each. The best are kept. The
-            summary uses the last one, except that ``ar_1`` and ``ar_10`` use the first two of three or more. Pictures
-            with more objects than that need a greater limit, such as ``(1, 10, 1000)``; `Report.notices` says so.
+        max_detections: Limits on the detections of one class in one picture, at least 1 each; the best are
+            kept. The summary uses the last one, except that ``ar_1`` and ``ar_10`` use the first two of
+            three. Pictures with more objects than that need a greater one, such as ``(1, 10, 1000)``;
+            `Report.notices` says so.
         thresholds: IoU thresholds in (0, 1].
         recalls: Recall levels in [0, 1], ascending.
-        area_ranges: Name -> (least, greatest) area in pixels, both included; the first one serves `Report.class_ap`.
+        area_ranges: Name -> (least, greatest) area in pixels, both included; `Report.class_ap` uses the
+            first.
 
     Raises:
-        ValueError: The datasets do not belong together, masks or scores are missing, or an argument is out of range.
+        ValueError: The datasets do not belong together, masks or scores are missing, an argument is out of
+            range.
 
     >>> import numpy as np
     >>> from delineate import Dataset, Instances, Masks, Record
@@ -293,7 +296,7 @@ def evaluate(
         recall=recall,
         scores=scores,
         pictures=len(truth),
-        objects=int((~table.crowd).sum()),
+        objects=len(table.truth_cells),
         detections=len(table.detection_cells),
         notices=(*table.notices, *_limit_notices(table, limits[-1], len(truth.classes))),
     )
@@ -329,31 +332,24 @@ def _ranges(ranges: Mapping[str, tuple[float, float]]) -> Mapping[str, tuple[flo
 
 def _limit_notices(table: Columns, limit: int, classes: int) -> list[str]:
     notices = []
-    count = _cell_counts(table.truth_cells[~table.crowd])
-    over = count > limit
-    if over.any():
+    pictures, _, most = _beyond(table.truth_cells, limit, classes)
+    if pictures:
         notices.append(
-            f"{_times(_pictures_of(table.truth_cells[~table.crowd], over, classes), 'picture')} hold more than {limit} "
-            f"objects of one class (up to {count.max()}), so recall cannot reach 1. Raise max_detections."
+            f"In {pictures} pictures there are more than {limit} objects of one class (up to {most}), so "
+            "recall cannot reach 1. Raise max_detections."
         )
-    count = _cell_counts(table.detection_cells)
-    over = count > limit
-    if over.any():
+    pictures, excess, _ = _beyond(table.detection_cells, limit, classes)
+    if pictures:
         notices.append(
-            f"{_times(_pictures_of(table.detection_cells, over, classes), 'picture')} have more than {limit} detections of "
-            f"one class; {int((count - limit)[over].sum())} detections with the lowest scores were not counted. "
-            "Raise max_detections to count them."
+            f"In {pictures} pictures there are more than {limit} detections of one class; {excess} of lowest "
+            "score were not counted. Raise max_detections to count them."
         )
     return notices
 
 
-def _cell_counts(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.unique(cells, return_counts=True)[1].astype(np.int64)
-
-
-def _pictures_of(cells: NDArray[np.int64], over: NDArray[np.bool_], classes: int) -> int:
-    return len(np.unique(np.unique(cells)[over] // max(1, classes)))
-
-
-def _times(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _beyond(cells: Ints, limit: int, classes: int) -> tuple[int, int, int]:
+    """Pictures where a class has more than `limit` objects, how many are too many, the greatest number."""
+    places, counts = np.unique(cells, return_counts=True)
+    over = counts > limit
+    excess = int((counts[over] - limit).sum())
+    return len(np.unique(places[over] // max(1, classes))), excess, int(counts.max(initial=0))
