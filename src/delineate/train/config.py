@@ -72,6 +72,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     iou: float = 0.6  # overlap above which the weaker of two boxes goes
     max_detections: int = 300  # per picture, in the validation
     scale: float = 1.0  # magnification of pictures at validation and prediction
+    stretch: tuple[float, float] | None = None  # percentiles of a picture that become black and white
     tensorboard: bool = True  # write TensorBoard logs where the package is installed
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.image import read_image
+from delineate.modelfile import Preprocess
 from delineate.models import Target
 from delineate.train.config import TrainConfig
 from delineate.transforms import Augment, Sample, augment, samples_needed
@@ -33,10 +34,12 @@ class Pictures:
     Args:
         dataset: Records with pictures and masks.
         gigabytes: The bound on the decoded pictures that are kept.
+        preprocess: Its contrast stretch is applied, so that training sees what prediction will see; None for none.
     """
 
-    def __init__(self, dataset: Dataset, gigabytes: float) -> None:
+    def __init__(self, dataset: Dataset, gigabytes: float, preprocess: Preprocess | None = None) -> None:
         self.dataset = dataset
+        self._preprocess = preprocess
         self._left = int(gigabytes * 1e9)
         self._kept: dict[int, NDArray[np.uint8]] = {}
 
@@ -45,6 +48,8 @@ class Pictures:
         image = self._kept.get(index)
         if image is None:
             image = read_picture(record)
+            if self._preprocess is not None:
+                image = self._preprocess.stretched(image)
             if image.nbytes <= self._left:
                 self._left -= image.nbytes
                 self._kept[index] = image

@@ -25,8 +25,8 @@ from delineate import models
 from delineate.atomic import write_bytes
 from delineate.errors import DelineateError, FormatError, RuntimeFailure
 from delineate.formats import coco
+from delineate.modelfile import Preprocess
 from delineate.postprocess.decode import Thresholds
-from delineate.predict import Preprocess
 from delineate.train import checkpoint
 from delineate.train.checkpoint import AVERAGE, MODEL, OPTIMISER, Average, Header
 from delineate.train.config import Optimiser, TrainConfig
@@ -129,7 +129,7 @@ def _pictures(config: TrainConfig) -> tuple[Pictures, Pictures | None]:
         check_trainable(truth, str(root / config.data.val))
         check_classes(train.classes, truth.classes, str(root / config.data.val))
         val = Pictures(truth, config.data.cache / 4)
-    return Pictures(train, config.data.cache), val
+    return Pictures(train, config.data.cache, Preprocess(stretch=config.stretch)), val
 
 
 def _prepare_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
@@ -151,8 +151,7 @@ def _start(config: TrainConfig, classes: tuple[str, ...]) -> _Run:
     if config.model.weights:
         for line in models.load_weights(model, Path(config.model.weights)):
             log.warning("%s", line)
-    if device.type == "cpu" or torch.cuda.is_available():
-        model = model.to(device, memory_format=torch.channels_last)
+    model = model.to(device, memory_format=torch.channels_last)
     precision = _precision(config.precision, device)
     optimiser = _optimiser(model, config.optimiser)
     return _Run(
@@ -251,7 +250,7 @@ def _train_epoch(
 
 def _backward(run: _Run, batch: Batch) -> dict[str, float]:
     images = batch.images.to(run.device, non_blocking=True, memory_format=torch.channels_last)
-    targets = [models.to_device(target, run.device) for target in batch.targets]
+    targets = [target._replace(boxes=target.boxes.to(run.device), labels=target.labels.to(run.device)) for target in batch.targets]
     with torch.autocast(run.device.type, dtype=run.precision, enabled=run.precision is not torch.float32):
         losses: dict[str, Tensor] = run.model.losses(images, targets)
         loss = torch.stack([value for value in losses.values()]).sum()
@@ -297,7 +296,8 @@ def _validate(run: _Run, val: Pictures | None) -> dict[str, float]:
     run.model.eval()
     try:
         thresholds = Thresholds(score=config.score, iou=config.iou, max_detections=config.max_detections)
-        report = validate(run.model, val, preprocess_of(run.model, config), thresholds, run.device)
+        family = models.family(config.model.name.partition("-")[0])
+        report = validate(run.model, family, val, preprocess_of(run.model, config), thresholds)
     finally:
         run.model.load_state_dict(kept)
     return {"mask_ap": report.ap, "mask_ap50": report.ap50, "mask_ap75": report.ap75}
@@ -305,7 +305,8 @@ def _validate(run: _Run, val: Pictures | None) -> dict[str, float]:
 
 def preprocess_of(model: nn.Module, config: TrainConfig) -> Preprocess:
     """How pictures are presented to a model trained with `config`: at their own scale, padded to its largest stride."""
-    return Preprocess(rule="native", scale=config.scale, multiple=models.largest_stride(model))
+    strides: tuple[int, ...] = model.config.strides
+    return Preprocess(rule="native", scale=config.scale, multiple=max(strides), stretch=config.stretch)
 
 
 def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
