@@ -32,7 +32,8 @@ Segmentation = list[list[float]] | Rle | None
 
 
 class Annotation(msgspec.Struct, gc=False):
-    """One entry of "annotations" or of a results list; the segmentation stays text until its picture's turn."""
+    """One entry of "annotations" or of a results list; the segmentation stays text until its picture's
+    turn."""
 
     image_id: int | str
     category_id: int
@@ -132,7 +133,7 @@ def _resolve(name: str, roots: Sequence[Path]) -> Path:
     for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
         for root in roots:
             candidate = os.path.normpath(root / spelling)
-            if os.path.isfile(candidate):  # noqa: PTH113: half the time of Path.is_file, per picture and root
+            if os.path.isfile(candidate):  # noqa: PTH113 - half the time of Path.is_file, per picture and root
                 return Path(candidate)
     return Path(os.path.normpath(roots[-1] / name))
 
@@ -143,7 +144,7 @@ def _size(path: Path, where: str, height: object, width: object, picture: Path |
     for name, value in (("height", height), ("width", width)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise FormatError(path, where, f"{name} must be an int of at least 1, got {value!r}.")
-    assert isinstance(height, int)  # noqa: S101: for the type checker
+    assert isinstance(height, int)  # noqa: S101 - for the type checker
     assert isinstance(width, int)  # noqa: S101
     if height * width > MAX_PIXELS:
         raise FormatError(
@@ -222,10 +223,11 @@ def boxes(
     return array, np.array([row is not None for row in rows], bool)
 
 
-def xywh(corners: NDArray[np.float32]) -> list[list[float]]:
+def xywh(corners: NDArray[np.float32], exact: NDArray[np.float64] | None = None) -> list[list[float]]:
     """(N, 4) float32 xyxy -> rows of x, y, width, height; reading them back gives the same float32 corners.
 
-    Numbers are rounded to three decimals wherever that loses nothing: files stay small and readable.
+    Rows of `exact`, (N, 4) xywh, are taken where they mean these corners. Other numbers are rounded to three
+    decimals wherever that loses nothing: files stay small and readable.
     """
     low, high = corners[:, :2], corners[:, 2:]
     start = np.round(low.astype(np.float64), 3)
@@ -233,10 +235,18 @@ def xywh(corners: NDArray[np.float32]) -> list[list[float]]:
     extent = high - start
     rounded = np.round(extent, 3)
     extent = np.where((start + rounded).astype(np.float32) == high, rounded, extent)
-    rows: list[list[float]] = np.concatenate([start, np.abs(extent)], axis=1).tolist()
-    return rows
+    rows = np.concatenate([start, np.abs(extent)], axis=1)
+    if exact is not None and exact.shape == rows.shape:
+        ends = np.concatenate([exact[:, :2], exact[:, :2] + exact[:, 2:]], axis=1).astype(np.float32)
+        rows = np.where((ends == corners).all(axis=1, keepdims=True), exact, rows)
+    numbers: list[list[float]] = rows.tolist()
+    return numbers
 
 
-def shortest(values: NDArray[np.float32]) -> list[float]:
-    """float32 values as the shortest decimals that mean the same float32."""
-    return [float(str(value)) for value in values]
+def shortest(values: NDArray[np.float32], exact: NDArray[np.float64] | None = None) -> list[float]:
+    """float32 values as the shortest decimals that mean the same float32; those of `exact` where they do."""
+    decimals = np.array([float(str(value)) for value in values], np.float64)
+    if exact is not None and exact.shape == decimals.shape:
+        decimals = np.where(exact.astype(np.float32) == values, exact, decimals)
+    numbers: list[float] = decimals.tolist()
+    return numbers

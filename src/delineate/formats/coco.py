@@ -10,8 +10,8 @@
       {"id": 8, "image_id": 5, "category_id": 1, "iscrowd": 1, "area": 9, "bbox": [0, 0, 3, 3],
        "segmentation": {"size": [480, 640], "counts": [0, 3, 477, 3, 477, 3, 306237]}}]}
 
-A segmentation is a list of polygons (parts of one object), or a run-length mask, compressed (str) or not (list).
-Annotations may carry "score" (then the file holds predictions) and "track_id".
+A segmentation is a list of polygons (parts of one object), or a run-length mask, compressed (str) or not
+(list). Annotations may carry "score" (then the file holds predictions) and "track_id".
 
 A results list is the bare form that evaluation servers take::
 
@@ -42,8 +42,9 @@ KEEPS = frozenset(
     {"boxes", "masks", "holes", "parts", "overlaps", "crowd", "scores", "ids", "area", "annotation_id"}
     | {"empty pictures", "picture ids", "picture attributes", "class order"}
 )
-"""What ``read(write(dataset))`` preserves. Not kept: polygons as drawn (masks keep their pixels), extras other than
-"area" and "annotation_id", category ids and supercategories, unknown keys of annotations, "info", "licenses"."""
+"""What ``read(write(dataset))`` preserves. Not kept: polygons as drawn (masks keep their pixels), extras
+other than "area" and "annotation_id", category ids and supercategories, unknown keys of annotations, "info",
+"licenses"."""
 
 _log = logging.getLogger("delineate")
 _RESERVED = ("id", "file_name", "height", "width")
@@ -53,7 +54,8 @@ Group: TypeAlias = tuple[list[coco_json.Annotation], list[str]]
 
 
 def sniff(path: str | Path) -> bool:
-    """Whether the file looks like COCO instances: a JSON object with "images", "annotations" and "categories".
+    """Whether the file looks like COCO instances: a JSON object with "images", "annotations" and
+    "categories".
 
     Args:
         path: Any file.
@@ -69,12 +71,12 @@ def sniff(path: str | Path) -> bool:
 def read(path: str | Path, images: str | Path | None = None) -> Dataset:
     """Read a COCO file.
 
-    Records come in the order of "images", the instances of a picture in the order of "annotations". Labels are
-    positions in the list of categories sorted by id. ``Record.attributes`` holds the other keys of the picture.
-    Boxes come from "bbox", or from the mask where there is none; a missing "area" becomes the mask's (or the box's)
-    area, missing annotation ids are numbered after the largest one. ``crowd`` is None for a picture without crowds.
-    If no annotation of the file has a segmentation, all ``masks`` are None; if only some have, the others get empty
-    masks, and the log says how many.
+    Records come in the order of "images", the instances of a picture in the order of "annotations". Labels
+    are positions in the list of categories sorted by id. ``Record.attributes`` holds the other keys of the
+    picture. Boxes come from "bbox", or from the mask where there is none; a missing "area" becomes the mask's
+    (or the box's) area, missing annotation ids are numbered after the largest one. ``crowd`` is None for a
+    picture without crowds. If no annotation of the file has a segmentation, all ``masks`` are None; if only
+    some have, the others get empty masks, and the log says how many.
 
     The picture of an entry is looked for as ``images/NAME`` and ``NAME`` beside the JSON file, then in
     ``../images``, ``../images/SUBSET`` and ``../SUBSET`` (instances_SUBSET.json); it need not exist.
@@ -84,7 +86,8 @@ def read(path: str | Path, images: str | Path | None = None) -> Dataset:
         images: The folder that file names are relative to; None to look in the places above.
 
     Returns:
-        The dataset; ``extras`` has "area" (float64) and "annotation_id" (int64).
+        The dataset; ``extras`` has "area" (float64), "annotation_id" (int64), and the file's own numbers where
+        `Instances` has 32 bits only: "bbox" ((N, 4) float64 x, y, width, height), "score" (float64).
 
     Raises:
         FormatError: The file is missing, not JSON, or contradicts itself; the message names the place.
@@ -114,21 +117,27 @@ def write(
     """Write a COCO file; the same dataset always gives the same bytes.
 
     Category ids are 1, 2, ... in the order of the classes. Annotation ids and areas come from the extras
-    "annotation_id" (where unique) and "area" (else the mask's or the box's area). Other extras are not written, and
-    the log says so.
+    "annotation_id" (where unique) and "area" (else the mask's or the box's area). Other extras are not
+    written, and the log says so.
 
     Args:
         dataset: What to write.
         path: The JSON file; replaced in one step.
-        segmentations: "rle" writes every mask as a compressed string. "polygons" writes the outlines of the pixels,
-            and a compressed string where polygons cannot say the same pixels (holes, empty masks, crowds).
+        segmentations: "rle" writes every mask as a compressed string. "polygons" writes the outlines of the
+            pixels, and a compressed string where polygons cannot say the same pixels (holes, empty masks,
+            crowds).
         images: The folder that file names shall be relative to; None for the folder of the JSON file.
     """
     if segmentations not in ("rle", "polygons"):
         raise ValueError(f"coco.write: segmentations must be 'rle' or 'polygons', got {segmentations!r}")
     path = Path(path)
     root = path.parent if images is None else Path(images)
-    lost = {name for record in dataset for name in record.instances.extras} - {"area", "annotation_id"}
+    lost = {name for record in dataset for name in record.instances.extras} - {
+        "area",
+        "annotation_id",
+        "bbox",
+        "score",
+    }
     if lost:
         _log.warning("%s: COCO cannot hold the extras %s; they are left out", path, ", ".join(sorted(lost)))
     entries = [_image_entry(record, root) for record in dataset]
@@ -153,8 +162,9 @@ def read_results(path: str | Path, truth: str | Path) -> Dataset:
         truth: The COCO file with the pictures and categories that the ids mean.
 
     Returns:
-        One record per picture of the truth, in its order, also where nothing was found. ``masks`` are None if the
-        list has boxes only; ``extras["area"]`` is the area by which pycocotools sorts results into size ranges:
+        One record per picture of the truth, in its order, also where nothing was found. ``masks`` are None if
+        the list has boxes only; ``extras["area"]`` is the area by which pycocotools sorts results into size
+        ranges:
         the box's if the first result has a box, else the mask's.
 
     Raises:
@@ -188,10 +198,10 @@ def write_results(
     Args:
         dataset: Predictions: every non-empty record has scores.
         path: The JSON file; replaced in one step.
-        truth: The COCO file whose ids to use: categories are matched by name, pictures by file name where the truth
-            has exactly one of that name, else by id. None: record ids as they are, categories 1, 2, ...
-        kind: "masks" writes segmentations only (as pycocotools wants them: with boxes beside them it would sort by
-            the area of the box), "boxes" writes boxes only. None: masks where there are any.
+        truth: The COCO file whose ids to use: categories are matched by name, pictures by file name where the
+            truth has exactly one of that name, else by id. None: record ids as they are, categories 1, 2, ...
+        kind: "masks" writes segmentations only (as pycocotools wants them: with boxes beside them it would
+            sort by the area of the box), "boxes" writes boxes only. None: masks where there are any.
 
     Raises:
         ValueError: Scores or masks are missing, or the truth lacks a picture or a class.
@@ -290,10 +300,14 @@ def _fields(path: Path, group: Group, masks: Masks | None, *, scored: bool) -> d
     """The entries of one picture as arrays: everything but labels and masks."""
     entries, names = group
     spans, boxed = coco_json.boxes(path, entries, names)
+    if masks is not None:
+        tight = masks.boxes.astype(np.float64)
+        spans = np.where(
+            boxed[:, None], spans, np.concatenate([tight[:, :2], tight[:, 2:] - tight[:, :2]], axis=1)
+        )
     corners = np.concatenate([spans[:, :2], spans[:, :2] + spans[:, 2:]], axis=1)
     areas = spans[:, 2] * spans[:, 3]
     if masks is not None:
-        corners = np.where(boxed[:, None], corners, masks.boxes)
         areas = masks.areas.astype(np.float64)
     elif not boxed.all():
         name = names[int(np.flatnonzero(~boxed)[0])]
@@ -301,6 +315,10 @@ def _fields(path: Path, group: Group, masks: Masks | None, *, scored: bool) -> d
     written = np.array([np.nan if entry.area is None else entry.area for entry in entries], np.float64)
     crowd = np.array([bool(entry.iscrowd) for entry in entries], bool)
     tracked = any(entry.track_id is not None for entry in entries)
+    # Boxes and scores once more, with all bits of the file: evaluation must see what pycocotools sees.
+    exact = {"bbox": spans}
+    if scored:
+        exact["score"] = np.array([entry.score for entry in entries], np.float64)
     return {
         "boxes": corners,
         "scores": [entry.score for entry in entries] if scored else None,
@@ -309,6 +327,7 @@ def _fields(path: Path, group: Group, masks: Masks | None, *, scored: bool) -> d
         "extras": {
             "area": np.where(np.isnan(written), areas, written),
             "annotation_id": np.array([entry.id for entry in entries], np.int64),
+            **exact,
         },
     }
 
@@ -356,9 +375,9 @@ def _annotations(dataset: Dataset, *, polygons: bool) -> Iterator[dict[str, Any]
         areas = found.extras.get("area")
         if areas is None and found.masks is not None:
             areas = found.masks.areas
-        rows = coco_json.xywh(found.boxes)
+        rows = coco_json.xywh(found.boxes, found.extras.get("bbox"))
         shapes = None if found.masks is None else _shapes(found, polygons=polygons)
-        scores = None if found.scores is None else coco_json.shortest(found.scores)
+        scores = None if found.scores is None else coco_json.shortest(found.scores, found.extras.get("score"))
         for n, (x, y, width, height) in enumerate(rows):
             entry: dict[str, Any] = {
                 "id": next(numbers),
@@ -379,7 +398,7 @@ def _annotations(dataset: Dataset, *, polygons: bool) -> Iterator[dict[str, Any]
 
 def _shapes(found: Instances, *, polygons: bool) -> list[Any]:
     """One segmentation per instance."""
-    assert found.masks is not None  # noqa: S101: for the type checker; the caller checked
+    assert found.masks is not None  # noqa: S101 - for the type checker; the caller checked
     shapes: list[Any] = list(found.masks.to_rle())
     if not polygons:
         return shapes
@@ -405,7 +424,9 @@ def _results(
         shapes: list[Any] = (
             found.masks.to_rle() if shaped and found.masks is not None else coco_json.xywh(found.boxes)
         )
-        for label, shape, score in zip(found.labels, shapes, coco_json.shortest(found.scores), strict=True):
+        for label, shape, score in zip(
+            found.labels, shapes, coco_json.shortest(found.scores, found.extras.get("score")), strict=True
+        ):
             what = "segmentation" if shaped else "bbox"
             yield {"image_id": ids[record.id], "category_id": categories[label], what: shape, "score": score}
 
