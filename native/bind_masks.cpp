@@ -6,6 +6,8 @@
 
 #include "dense.hpp"
 #include "geometry.hpp"
+#include "outline.hpp"
+#include "pairs.hpp"
 #include "polygon.hpp"
 #include "rle.hpp"
 #include "rle_string.hpp"
@@ -154,6 +156,65 @@ void bind_measures(nb::module_& m) {
           "runs"_a);
 }
 
+void bind_outlines(nb::module_& m) {
+    m.def("masks_trace",
+          [](const Rle& rle) {
+              delineate::Outlines outlines;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  outlines = delineate::trace(rle);
+              }
+              const size_t shape[] = {outlines.points.size() / 2, 2};
+              return nb::make_tuple(give(std::move(outlines.points), shape), give(std::move(outlines.rings)),
+                                    give(std::move(outlines.masks)));
+          },
+          "runs"_a);
+    m.def("masks_perimeters",
+          [](const Rle& rle) {
+              std::vector<double> out;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  out = delineate::perimeters(rle);
+              }
+              return give(std::move(out));
+          },
+          "runs"_a);
+}
+
+void bind_pairs(nb::module_& m) {
+    m.def("masks_iou",
+          [](const Rle& a, const Rle& b, const Array1<uint8_t>& crowd) {
+              std::vector<double> out;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  out = delineate::mask_iou(a, b, view(crowd));
+              }
+              const size_t shape[] = {static_cast<size_t>(a.size()), static_cast<size_t>(b.size())};
+              return give(std::move(out), shape);
+          },
+          "a"_a, "b"_a, "crowd"_a.noconvert());
+    m.def("masks_nms",
+          [](const Rle& rle, const Array1<int64_t>& order, double threshold) {
+              std::vector<int64_t> kept;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  kept = delineate::mask_nms(rle, view(order), threshold);
+              }
+              return give(std::move(kept));
+          },
+          "runs"_a, "order"_a.noconvert(), "threshold"_a);
+    m.def("boxes_nms",
+          [](const Array1<float>& boxes, const Array1<int64_t>& order, float threshold) {
+              std::vector<int64_t> kept;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  kept = delineate::box_nms(view(boxes), view(order), threshold);
+              }
+              return give(std::move(kept));
+          },
+          "boxes"_a.noconvert(), "order"_a.noconvert(), "threshold"_a);
+}
+
 void bind_geometry(nb::module_& m) {
     const auto release = nb::call_guard<nb::gil_scoped_release>();
     m.def("masks_take", [](const Rle& rle, const Array1<int64_t>& indices) { return delineate::take(rle, view(indices)); },
@@ -180,5 +241,7 @@ void bind_masks(nb::module_& m) {
     bind_runs(m);
     bind_conversions(m);
     bind_measures(m);
+    bind_outlines(m);
+    bind_pairs(m);
     bind_geometry(m);
 }

@@ -7,6 +7,7 @@ where `to_dense` is called. Rows are y and columns are x; boxes are x0, y0, x1, 
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class Masks:
            [0., 0., 0., 0.]], dtype=float32)
     """
 
-    _runs: _core.Runs
+    runs: _core.Runs  # the native container; what other parts of this package hand to the core
     _cache: dict[str, NDArray[Any]] = field(default_factory=dict, init=False)
 
     @classmethod
@@ -134,12 +135,12 @@ class Masks:
         for k, part in enumerate(parts):
             if part.size != parts[0].size:
                 raise ValueError(f"parts[{k}]: size must be {parts[0].size} like the first, got {part.size}.")
-        return cls(_core.masks_concat([part._runs for part in parts]))
+        return cls(_core.masks_concat([part.runs for part in parts]))
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the canvas."""
-        return self._runs.height, self._runs.width
+        return self.runs.height, self.runs.width
 
     @property
     def areas(self) -> NDArray[np.int64]:
@@ -153,25 +154,25 @@ class Masks:
 
     def _remember(self, name: str, compute: Callable[[_core.Runs], NDArray[Any]]) -> NDArray[Any]:
         if name not in self._cache:
-            array = compute(self._runs)
+            array = compute(self.runs)
             array.flags.writeable = False
             self._cache[name] = array
         return self._cache[name]
 
     def __len__(self) -> int:
-        return len(self._runs)
+        return len(self.runs)
 
     def __getitem__(self, index: slice | ArrayLike) -> Masks:
-        return Masks(_core.masks_take(self._runs, inputs.check_index(index, len(self))))
+        return Masks(_core.masks_take(self.runs, inputs.check_index(index, len(self))))
 
     def __eq__(self, other: object) -> bool:
-        return self._runs == other._runs if isinstance(other, Masks) else NotImplemented
+        return self.runs == other.runs if isinstance(other, Masks) else NotImplemented
 
     def __repr__(self) -> str:
         return f"Masks({len(self)}, size={self.size})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Masks.from_counts, (self._runs.counts, self._runs.offsets, self.size)
+        return Masks.from_counts, (self.runs.counts, self.runs.offsets, self.size)
 
     def to_dense(self, out: NDArray[np.bool_] | NDArray[np.uint8] | None = None) -> NDArray[np.bool_]:
         """All pixels, (N, H, W) bool.
@@ -188,7 +189,7 @@ class Masks:
                     f"out must be a writeable C-order bool or uint8 array {shape}, got {out.dtype} {out.shape}."
                 )
             out.fill(0)
-        _core.masks_decode_rows(self._runs, out.view(np.uint8))
+        _core.masks_decode_rows(self.runs, out.view(np.uint8))
         return out.view(np.bool_)
 
     def to_rle(self) -> list[dict[str, Any]]:
@@ -197,13 +198,32 @@ class Masks:
         >>> Masks.from_counts([4, 2, 6], [0, 3], (3, 4)).to_rle()
         [{'size': [3, 4], 'counts': '426'}]
         """
-        return [{"size": list(self.size), "counts": text} for text in _core.masks_to_strings(self._runs)]
+        return [{"size": list(self.size), "counts": text} for text in _core.masks_to_strings(self.runs)]
+
+    def to_polygons(self) -> list[list[NDArray[np.int32]]]:
+        """The exact outlines along the edges of pixels.
+
+        Returns:
+            For each mask a list of rings (K, 2), x and y of corners on the grid between pixels, the last joined to the
+            first. An exterior runs clockwise as displayed and is followed by its holes, which run the other way; then
+            comes the next part. Pixels that touch only at a corner are parts of their own, so no ring meets itself.
+            A mask without pixels has no ring. `from_polygons` of the rings is the same mask if it has no holes.
+
+        >>> Masks.from_counts([4, 2, 6], [0, 3], (3, 4)).to_polygons()
+        [[array([[1, 3],
+               [1, 1],
+               [2, 1],
+               [2, 3]], dtype=int32)]]
+        """
+        points, rings, masks = _core.masks_trace(self.runs)
+        outlines = [points[begin:end] for begin, end in itertools.pairwise(rings.tolist())]
+        return [outlines[begin:end] for begin, end in itertools.pairwise(masks.tolist())]
 
     def counts(self, i: int) -> NDArray[np.uint32]:
         """The run counts of mask `i`, zeros first, column by column; read-only."""
         i = self._position(i)
-        offsets = self._runs.offsets
-        return self._runs.counts[offsets[i] : offsets[i + 1]]
+        offsets = self.runs.offsets
+        return self.runs.counts[offsets[i] : offsets[i + 1]]
 
     def crop(self, i: int) -> tuple[int, int, NDArray[np.bool_]]:
         """(y0, x0, pixels): the pixels of mask `i` inside its tight box, and where that starts.
@@ -212,7 +232,7 @@ class Masks:
         (1, 1, array([[ True],
                [ True]]))
         """
-        y0, x0, pixels = _core.masks_crop(self._runs, self._position(i))
+        y0, x0, pixels = _core.masks_crop(self.runs, self._position(i))
         return y0, x0, pixels.view(np.bool_)
 
     def _position(self, i: int) -> int:
@@ -244,21 +264,40 @@ class Masks:
         """
         if stride < 1:
             raise ValueError(f"stride must be at least 1 pixel, got {stride}.")
-        values, offsets, boxes = _core.masks_cells(self._runs, operator.index(stride))
+        values, offsets, boxes = _core.masks_cells(self.runs, operator.index(stride))
         return values, offsets.view(np.int64), boxes
+
+    def iou(self, other: Masks, crowd: ArrayLike | None = None) -> NDArray[np.float64]:
+        """(N, M) intersection over union of every mask with every mask of `other`; 0 where nothing is shared.
+
+        Args:
+            other: M masks of the same size.
+            crowd: (M,) bool; where True, the intersection is divided by the area of the mask of `self` instead (as in
+                COCO, a detection inside a crowd region counts as covered).
+
+        >>> dense = np.tril(np.ones((2, 2), bool))[None]
+        >>> Masks.from_dense(dense).iou(Masks.from_dense(~dense | dense))
+        array([[0.75]])
+        """
+        if other.size != self.size:
+            raise ValueError(f"other: size must be {self.size}, got {other.size}. Resize one of them first.")
+        flags = np.zeros(0, np.uint8) if crowd is None else np.ascontiguousarray(crowd, np.bool_).view(np.uint8)
+        if crowd is not None and flags.shape != (len(other),):
+            raise ValueError(f"crowd must have shape ({len(other)},) for {len(other)} masks of other, got {flags.shape}.")
+        return _core.masks_iou(self.runs, other.runs, flags)
 
     def union(self) -> Masks:
         """One mask: every pixel that any of them covers (no masks: one empty mask)."""
-        return Masks(_core.masks_unite(self._runs))
+        return Masks(_core.masks_unite(self.runs))
 
     def flip(self, horizontal: bool = True) -> Masks:
         """Left and right change places; up and down where `horizontal` is False."""
-        return Masks((_core.masks_flip_horizontal if horizontal else _core.masks_flip_vertical)(self._runs))
+        return Masks((_core.masks_flip_horizontal if horizontal else _core.masks_flip_vertical)(self.runs))
 
     def rotate90(self, k: int = 1) -> Masks:
         """Turned `k` times by 90 degrees counter-clockwise, as numpy.rot90; odd turns swap height and width."""
         turns = operator.index(k) % 4
-        runs = _core.masks_transpose(self._runs) if turns % 2 else self._runs
+        runs = _core.masks_transpose(self.runs) if turns % 2 else self.runs
         finish = (lambda r: r, _core.masks_flip_vertical, _core.masks_rotate180, _core.masks_flip_horizontal)[
             turns
         ]
@@ -273,7 +312,7 @@ class Masks:
             size: (height, width) of the new canvas; the present one by default.
         """
         size = self.size if size is None else inputs.check_size(size)
-        return Masks(_core.masks_shift(self._runs, inputs.check_shift(dy), inputs.check_shift(dx), *size))
+        return Masks(_core.masks_shift(self.runs, inputs.check_shift(dy), inputs.check_shift(dx), *size))
 
     def crop_to(self, y0: int, x0: int, height: int, width: int) -> Masks:
         """The window of `height` x `width` pixels whose corner is (y0, x0); it may reach beyond the canvas.
@@ -289,8 +328,16 @@ class Masks:
         >>> Masks.from_counts([4, 2, 6], [0, 3], (3, 4)).resize((6, 8)).areas
         array([8])
         """
-        return Masks(_core.masks_resize(self._runs, *inputs.check_size(size)))
+        return Masks(_core.masks_resize(self.runs, *inputs.check_size(size)))
 
     def moments(self) -> NDArray[np.float64]:
         """(N, 6): area and the sums of y, x, y * y, x * x and x * y over the centres of covered pixels (0, 1, 2, ...)."""
-        return _core.masks_moments(self._runs)
+        return _core.masks_moments(self.runs)
+
+    def perimeters(self) -> NDArray[np.float64]:
+        """(N,) length of the border in pixels, equal to skimage.measure.perimeter with 4 neighbours.
+
+        >>> Masks.from_dense(np.ones((1, 5, 9), bool)).perimeters()
+        array([24.])
+        """
+        return _core.masks_perimeters(self.runs)
