@@ -1,8 +1,8 @@
 """Writing files so that a reader never meets half of one.
 
 The new content goes to a temporary file in the target's own folder, is flushed to the disk and then renamed
-over the target in one step. If the writer fails, the target keeps its former content (or stays absent) and the
-temporary file is removed.
+over the target in one step. If the writer fails, the target keeps its former content (or stays absent) and
+the temporary file is removed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import BinaryIO
 def writing(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file for writing bytes; it takes its place when the ``with`` block ends without an error.
 
-    A link is followed, an existing file's permissions are kept, and something that is not a plain file (a pipe,
-    ``/dev/stdout``) is written to directly. Folders are not created.
+    A link is followed, an existing file's permissions are kept, and something that is not a plain file (a
+    pipe, ``/dev/stdout``) is written to directly. Folders are not created.
 
     Args:
         path: The file to write or to replace.
@@ -56,7 +56,7 @@ def writing(path: str | Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         if mode is not None:
             temporary.chmod(stat.S_IMODE(mode))
-        os.replace(temporary, target)  # noqa: PTH105: the one call that this module exists for
+        os.replace(temporary, target)  # noqa: PTH105 - the one call that this module exists for
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

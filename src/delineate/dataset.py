@@ -58,14 +58,14 @@ class Record:
         """
         return str(self.id) if self.path is None else self.path.name
 
-    def replace(self, **changes: Any) -> Self:  # noqa: ANN401: each field has its own type
+    def replace(self, **changes: Any) -> Self:
         """The same record with some fields changed; a new ``instances`` brings its own size.
 
         Args:
             **changes: New values by field name.
 
-        >>> Record(None, (4, 6), Instances.empty((4, 6)), id=7).replace(instances=Instances.empty((2, 2))).size
-        (2, 2)
+        >>> Record(None, (4, 6), Instances.empty((4, 6)), id=7).replace(instances=Instances.empty((2,
+        2))).size (2, 2)
         """
         if "instances" in changes:
             changes.setdefault("size", changes["instances"].size)
@@ -99,8 +99,9 @@ class Dataset:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if isinstance(self.classes, str):
-            raise TypeError(f"Dataset: classes must be several names, got the one str {self.classes!r}")
+        given: object = self.classes
+        if isinstance(given, str):
+            raise TypeError(f"Dataset: classes must be several names, got the one str {given!r}")
         records, classes = tuple(self.records), tuple(self.classes)
         for name in classes:
             if not isinstance(name, str):

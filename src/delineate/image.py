@@ -4,9 +4,11 @@ How every kind of picture becomes 8-bit RGB (`to_rgb8` applies the same rules to
 
 * 8-bit grey is repeated into three channels; palettes are resolved; CMYK, YCbCr and 1-bit are converted.
 * Alpha is dropped: the stored colours stay, nothing is composited onto a background.
-* Everything deeper than 8 bits, signed or float is stretched for display: the 0.1st and the 99.9th percentile of
-  all finite values of the picture (all channels together) become 0 and 255. If the two are equal, the minimum and
-  the maximum take their place; a constant picture becomes 0. nan becomes 0, infinities 0 or 255.
+* Everything deeper than 8 bits, signed or float is stretched for display: the 0.1st and the 99.9th percentile
+  of all finite values of the picture (all colours together, ranks rounded outwards) become 0 and 255. If the
+  two are equal, the minimum and the maximum take their place; a constant picture becomes 0. nan becomes 0,
+  infinities become 0 and 255.
+* JPEG 2000, AVIF and colour PPM files deeper than 8 bits are cut to 8 by their decoder, without stretching.
 * Of several pages, frames or layers the first is taken, and the log ("delineate") says so.
 
 EXIF orientation is applied unless told otherwise.
@@ -14,13 +16,6 @@ EXIF orientation is applied unless told otherwise.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import sys
-import threading
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from delineate import _picture_files as files
 from delineate import atomic
-from delineate.errors import FormatError
 
-MAX_PIXELS = 1_000_000_000
-"""Larger pictures are refused: a few kilobytes of a hostile file can claim any size."""
-
-LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
-
-# What is read, in the order of trying. Left out on purpose: formats that start other programs (EPS), and those
-# without a signature, which take random bytes for pictures.
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "AVIF")
-_ORIENTATION = 274  # the EXIF and TIFF tag
-_FORMAT_BY_SUFFIX = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"} | {
-    ".bmp": "BMP",
-    ".webp": "WEBP",
-}
-
-_log = logging.getLogger("delineate")
-# warnings.catch_warnings changes the state of the whole process: one thread at a time.
-_quiet_lock = threading.Lock()
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
+_FORMATS[".webp"] = "WEBP"
 
 
 def read_image(source: str | Path | bytes, *, orient: bool = True) -> NDArray[np.uint8]:
@@ -69,22 +49,9 @@ def read_image(source: str | Path | bytes, *, orient: bool = True) -> NDArray[np
     ...     read_image(Path(folder, "a.png"))[0, 0]
     array([7, 7, 7], dtype=uint8)
     """
-    with _opened(source) as (picture, where):
-        orientation = _orientation(picture)
-        try:
-            array = _pixels(picture)
-        except FormatError:
-            raise
-        except Exception as error:  # decoders of damaged files fail in every way
-            raise FormatError(where, "", f"picture must be whole, got: {_words(error)}.") from error
-        array = to_rgb8(array)
-        applied = picture.format == "TIFF" and _orientation(picture) == 1  # Pillow turns TIFF by itself
-    if orient and not applied:
-        array = _turned(array, orientation)
-    elif applied and not orient:
-        # Back again. 6 and 8 are each other's inverse, the rest are their own.
-        array = _turned(array, {6: 8, 8: 6}.get(orientation, orientation))
-    return np.ascontiguousarray(array)
+    with files.opened(source) as picture:
+        array = to_rgb8(picture.decode())
+    return np.ascontiguousarray(files.turned(array, picture.orientation) if orient else array)
 
 
 def read_size(source: str | Path | bytes, *, orient: bool = True) -> tuple[int, int]:
@@ -97,20 +64,17 @@ def read_size(source: str | Path | bytes, *, orient: bool = True) -> tuple[int, 
     Raises:
         FormatError: There is no such file, it is not a picture, or it is too large.
     """
-    with _opened(source) as (picture, _):
-        width, height = picture.size
-        turns = _orientation(picture) >= 5
-        if picture.format == "TIFF":  # Pillow gives the turned size
-            return (height, width) if orient or not turns else (width, height)
-        return (width, height) if orient and turns else (height, width)
+    with files.opened(source) as picture:
+        height, width = picture.size
+        return (width, height) if orient and picture.orientation >= 5 else (height, width)
 
 
 def to_rgb8(array: NDArray[Any]) -> NDArray[np.uint8]:
     """Any picture array as 8-bit RGB, by the rules of the module's text.
 
     Args:
-        array: (H, W), (H, W, C) or (C, H, W) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels, of
-            any bool, integer or float dtype; uint8 is taken as it is.
+        array: (H, W), (H, W, C) or (C, H, W) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha)
+            channels, of any bool, integer or float dtype; uint8 is taken as it is.
 
     Returns:
         (H, W, 3) uint8; a new array, or the given one if nothing is to be done.
@@ -148,12 +112,13 @@ def write_image(path: str | Path, array: NDArray[np.uint8], *, quality: int = 95
         quality: Of JPEG and WebP, 1 to 100.
     """
     path = Path(path)
-    kind = _FORMAT_BY_SUFFIX.get(path.suffix.lower())
+    kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise ValueError(f"write_image: path must end in {', '.join(_FORMAT_BY_SUFFIX)}, got {path.name!r}")
+        raise ValueError(f"write_image: path must end in {', '.join(_FORMATS)}, got {path.name!r}")
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
         raise ValueError(
-            f"write_image: array must be (H, W, 3) or (H, W) uint8, got {array.shape} {array.dtype}. Use to_rgb8"
+            f"write_image: array must be (H, W, 3) or (H, W) uint8, got {array.shape} {array.dtype}. "
+            "Use to_rgb8"
         )
     if not array.size:
         raise ValueError(f"write_image: array must have pixels, got shape {array.shape}")
@@ -165,118 +130,48 @@ def write_image(path: str | Path, array: NDArray[np.uint8], *, quality: int = 95
         Image.fromarray(np.ascontiguousarray(array)).save(file, kind, **options)
 
 
-@contextlib.contextmanager
-def _opened(source: str | Path | bytes) -> Iterator[tuple[Image.Image, str | Path]]:
-    """The picture with its header read, and its name for messages."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        with _parsed(io.BytesIO(source), "<bytes>") as picture:
-            yield picture, "<bytes>"
-        return
-    path = Path(source)
-    try:
-        file = path.open("rb")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise FormatError(path, "", f"picture must be a readable file, got: {reason}.") from error
-    with file, _parsed(file, path) as picture:
-        yield picture, path
-
-
-@contextlib.contextmanager
-def _parsed(file: Any, where: str | Path) -> Iterator[Image.Image]:  # noqa: ANN401: file or BytesIO
-    # Not Image.open: it warns from 89 megapixels on and refuses 179, by a limit that belongs to the whole process.
-    with _quiet():
-        Image.init()
-        prefix = file.read(16)
-        if not prefix:
-            raise FormatError(where, "", "picture must have content, got an empty file.")
-        picture, reason = None, "no known signature"
-        for name in _FORMATS:
-            factory, accept = Image.OPEN.get(name, (None, None))
-            accepted = factory is not None and (accept is None or accept(prefix))
-            if isinstance(accepted, str):  # known, but Pillow was built without it
-                reason = accepted
-            elif accepted and factory is not None:
-                file.seek(0)
-                try:
-                    picture = factory(file, "")
-                    break
-                except Exception as error:  # decoders of damaged files fail in every way
-                    reason = _words(error)
-        if picture is None:
-            raise FormatError(where, "", f"file must be a picture ({', '.join(_FORMATS)}), got: {reason}.")
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise FormatError(
-                where, "", f"picture must have at most {MAX_PIXELS} pixels, got {width} x {height}."
-            )
-        with contextlib.suppress(
-            Exception
-        ):  # a damaged later page or EXIF block does not spoil the first page
-            picture.getexif()
-            pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
-            if pages > 1:
-                _log.warning("%s: has %d pages or frames; only the first is read", where, pages)
-            picture.seek(0)
-    with picture:
-        yield picture
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Pillow warns about oddities of a file's metadata; what matters here is raised or logged."""
-    with _quiet_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _words(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).rstrip(".")
-
-
-def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none or it makes no sense."""
-    with contextlib.suppress(Exception):
-        value = picture.getexif().get(_ORIENTATION, 1)
-        if value in range(1, 9):
-            return int(value)
-    return 1
-
-
-def _turned(array: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The picture upright."""
-    if orientation >= 5:
-        array = array.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    return array
-
-
-def _pixels(picture: Image.Image) -> NDArray[Any]:
-    """Decode, without losing depth."""
-    if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
-        picture.load()
-        picture.info.pop("transparency", None)  # dropped like all alpha; converting would warn about it
-        picture = picture.convert("RGB")
-    return np.asarray(picture)
-
-
 def _stretched(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Percentile stretch to 0..255, rounded half up."""
-    if array.dtype.kind == "f":
-        finite = np.isfinite(array)
-        values = array if finite.all() else array[finite]
-        array = np.nan_to_num(array, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-    else:
-        values = array
-    if not values.size:
+    """Stretch to 0..255, rounded half up."""
+    if array.dtype.kind in "iu" and array.dtype.itemsize <= 2:
+        return _stretched_by_table(array)
+    values = array.astype(np.float64) if array.dtype != np.float32 else array
+    finite = np.isfinite(values)
+    kept = values.ravel() if finite.all() else values[finite]
+    if not kept.size:
         return np.zeros(array.shape, np.uint8)
-    low, high = np.percentile(values, [LOW_PERCENTILE, HIGH_PERCENTILE])
+    first, last = _ranks(kept.size)
+    ends = np.partition(kept, [first, last])
+    low, high = float(ends[first]), float(ends[last])
     if low == high:
-        low, high = float(values.min()), float(values.max())
-    if low == high:
+        low, high = float(kept.min()), float(kept.max())
+    scaled = _scaled(values.astype(np.float64), low, high)
+    return np.where(np.isnan(scaled), 0, scaled).astype(np.uint8)
+
+
+def _stretched_by_table(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """The same for up to 16 bits, where all answers fit a table."""
+    if not array.size:
         return np.zeros(array.shape, np.uint8)
-    scaled = (array.astype(np.float64) - low) * (255.0 / (high - low))
-    return (np.clip(scaled, 0, 255) + 0.5).astype(np.uint8)
+    start = int(np.iinfo(array.dtype).min)
+    places = (array.astype(np.int32) - start).astype(np.uint16)
+    until = np.cumsum(np.bincount(places.ravel(), minlength=1))
+    low, high = np.searchsorted(until, _ranks(array.size), side="right")
+    if low == high:
+        low, high = places.min(), places.max()
+    table = _scaled(np.arange(2**16, dtype=np.float64), float(low), float(high)).astype(np.uint8)
+    return table[places]
+
+
+def _ranks(count: int) -> tuple[int, int]:
+    """Positions of the 0.1st and the 99.9th percentile among sorted values, rounded outwards."""
+    return (count - 1) // 1000, count - 1 - (count - 1) // 1000
+
+
+def _scaled(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """low..high to 0..255, clipped and ready for truncation; nan stays."""
+    if low == high:
+        return np.zeros(values.shape)
+    # Halves, because high - low of two finite numbers may be infinite.
+    share = (values * 0.5 - low * 0.5) / (high * 0.5 - low * 0.5)
+    scaled: NDArray[np.float64] = np.clip(share, 0, 1) * 255 + 0.5
+    return scaled

@@ -29,13 +29,13 @@ class Instances:
 
     Args:
         size: (height, width) of the canvas of every coordinate and mask, in pixels, each at least 1.
-        boxes: (N, 4) float32, x0 y0 x1 y1 in pixels, finite, x0 <= x1 and y0 <= y1; may reach over the canvas.
-        labels: (N,) int64, index into the classes of the dataset or model, at least 0.
-        scores: (N,) float32, finite, usually in [0, 1]; None marks ground truth.
-        masks: N masks on a canvas of the same size, or None where only boxes are known.
-        crowd: (N,) bool, True where one entry stands for a group of objects (COCO's iscrowd); None: no crowds.
-        ids: (N,) int64, identities over time (tracks); None where there are none.
-        extras: Name -> (N, ...) array. Carried, selected and concatenated along, never read.
+        boxes: (N, 4) float32, x0 y0 x1 y1 in pixels, finite, x0 <= x1 and y0 <= y1; may reach over the
+            canvas. labels: (N,) int64, index into the classes of the dataset or model, at least 0. scores:
+            (N,) float32, finite, usually in [0, 1]; None marks ground truth. masks: N masks on a canvas of
+            the same size, or None where only boxes are known. crowd: (N,) bool, True where one entry stands
+            for a group of objects (COCO's iscrowd); None: no crowds. ids: (N,) int64, identities over time
+            (tracks); None where there are none. extras: Name -> (N, ...) array. Carried, selected and
+            concatenated along, never read.
 
     Raises:
         ValueError: A shape, a length or a value does not fit.
@@ -90,7 +90,8 @@ class Instances:
 
         Args:
             size: (height, width) of the canvas.
-            scored: True for a prediction (scores are an empty array), False for ground truth (scores are None).
+            scored: True for a prediction (scores are an empty array), False for ground truth (scores are
+                None).
 
         >>> Instances.empty((4, 6), scored=True)
         Instances(0, size=(4, 6), scores, masks)
@@ -170,7 +171,7 @@ class Instances:
             {name: _joined(f"extras[{name!r}]", [part.extras.get(name) for part in full]) for name in names},
         )
 
-    def replace(self, **changes: Any) -> Self:  # noqa: ANN401: each field has its own type
+    def replace(self, **changes: Any) -> Self:
         """The same instances with some fields changed; everything is checked again.
 
         Args:
@@ -224,8 +225,8 @@ class Instances:
         return type(self), (*values[:-1], dict(self.extras))
 
     @classmethod
-    def _trusted(cls, *values: Any) -> Self:  # noqa: ANN401: the fields in their order
-        """Build from values that are known to hold the invariants: checking them again costs more than selecting."""
+    def _trusted(cls, *values: Any) -> Self:
+        """Build from values that hold the invariants: checking again would cost more than selecting."""
         made = object.__new__(cls)
         for name, value in zip(cls.__slots__, values, strict=True):
             object.__setattr__(made, name, MappingProxyType(value) if name == "extras" else value)
@@ -289,8 +290,8 @@ def _boxes(value: ArrayLike) -> NDArray[np.float32]:
     if turned.any():
         row = int(np.flatnonzero(turned)[0])
         raise ValueError(
-            f"Instances: boxes must be x0 y0 x1 y1 with x0 <= x1 and y0 <= y1, got {boxes[row].tolist()} in row {row}. "
-            "Convert x y width height with boxes.from_xywh"
+            f"Instances: boxes must be x0 y0 x1 y1 with x0 <= x1 and y0 <= y1, "
+            f"got {boxes[row].tolist()} in row {row}. Convert x y width height with boxes.from_xywh"
         )
     return _frozen(boxes)
 
@@ -335,7 +336,7 @@ def _extras(extras: object, count: int) -> Mapping[str, NDArray[Any]]:
             )
         if array.ndim < 1 or len(array) != count:
             raise ValueError(
-                f"Instances: extras[{name!r}] must have shape ({count}, ...) for {count} boxes, got {array.shape}"
+                f"Instances: extras[{name!r}] must have {count} rows, one per box, got shape {array.shape}"
             )
         checked[name] = _frozen(array)
     return MappingProxyType(checked)
@@ -378,7 +379,7 @@ def _shared(name: str, values: Sequence[Any]) -> list[Any] | None:
         return None
     if len(present) != len(values):
         raise ValueError(
-            f"Instances.concat: {name} must be there in all parts or in none, got {len(present)} of {len(values)}"
+            f"Instances.concat: {name} must be in all parts or in none, got {len(present)} of {len(values)}"
         )
     return present
 

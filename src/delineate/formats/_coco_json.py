@@ -32,8 +32,7 @@ Segmentation = list[list[float]] | Rle | None
 
 
 class Annotation(msgspec.Struct, gc=False):
-    """One entry of "annotations" or of a results list; the segmentation stays text until its picture's
-    turn."""
+    """One entry of "annotations" or of a results list. The segmentation stays text at first."""
 
     image_id: int | str
     category_id: int
@@ -221,32 +220,3 @@ def boxes(
         text = f"bbox must be finite with width and height of at least 0, got {rows[position]}."
         raise FormatError(path, names[position], text)
     return array, np.array([row is not None for row in rows], bool)
-
-
-def xywh(corners: NDArray[np.float32], exact: NDArray[np.float64] | None = None) -> list[list[float]]:
-    """(N, 4) float32 xyxy -> rows of x, y, width, height; reading them back gives the same float32 corners.
-
-    Rows of `exact`, (N, 4) xywh, are taken where they mean these corners. Other numbers are rounded to three
-    decimals wherever that loses nothing: files stay small and readable.
-    """
-    low, high = corners[:, :2], corners[:, 2:]
-    start = np.round(low.astype(np.float64), 3)
-    start = np.where(start.astype(np.float32) == low, start, low)
-    extent = high - start
-    rounded = np.round(extent, 3)
-    extent = np.where((start + rounded).astype(np.float32) == high, rounded, extent)
-    rows = np.concatenate([start, np.abs(extent)], axis=1)
-    if exact is not None and exact.shape == rows.shape:
-        ends = np.concatenate([exact[:, :2], exact[:, :2] + exact[:, 2:]], axis=1).astype(np.float32)
-        rows = np.where((ends == corners).all(axis=1, keepdims=True), exact, rows)
-    numbers: list[list[float]] = rows.tolist()
-    return numbers
-
-
-def shortest(values: NDArray[np.float32], exact: NDArray[np.float64] | None = None) -> list[float]:
-    """float32 values as the shortest decimals that mean the same float32; those of `exact` where they do."""
-    decimals = np.array([float(str(value)) for value in values], np.float64)
-    if exact is not None and exact.shape == decimals.shape:
-        decimals = np.where(exact.astype(np.float32) == values, exact, decimals)
-    numbers: list[float] = decimals.tolist()
-    return numbers

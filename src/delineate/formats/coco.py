@@ -22,9 +22,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -35,6 +34,7 @@ from delineate import atomic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
+from delineate.formats import _coco_write as coco_write
 from delineate.instances import Instances
 from delineate.masks import Masks
 
@@ -47,15 +47,15 @@ other than "area" and "annotation_id", category ids and supercategories, unknown
 "licenses"."""
 
 _log = logging.getLogger("delineate")
-_RESERVED = ("id", "file_name", "height", "width")
 
 Group: TypeAlias = tuple[list[coco_json.Annotation], list[str]]
 """The entries of one picture and what messages call them."""
 
 
 def sniff(path: str | Path) -> bool:
-    """Whether the file looks like COCO instances: a JSON object with "images", "annotations" and
-    "categories".
+    """Whether the file looks like COCO instances.
+
+    That is a JSON object with the lists "images", "annotations" and "categories".
 
     Args:
         path: Any file.
@@ -86,7 +86,7 @@ def read(path: str | Path, images: str | Path | None = None) -> Dataset:
         images: The folder that file names are relative to; None to look in the places above.
 
     Returns:
-        The dataset; ``extras`` has "area" (float64), "annotation_id" (int64), and the file's own numbers where
+        The dataset; ``extras`` has "area" (float64), "annotation_id" (int64), and the file's numbers where
         `Instances` has 32 bits only: "bbox" ((N, 4) float64 x, y, width, height), "score" (float64).
 
     Raises:
@@ -140,17 +140,17 @@ def write(
     }
     if lost:
         _log.warning("%s: COCO cannot hold the extras %s; they are left out", path, ", ".join(sorted(lost)))
-    entries = [_image_entry(record, root) for record in dataset]
+    entries = [coco_write.image_entry(record, root) for record in dataset]
     categories = [{"id": n, "name": name, "supercategory": ""} for n, name in enumerate(dataset.classes, 1)]
-    annotations = _annotations(dataset, polygons=segmentations == "polygons")
+    annotations = coco_write.instances(dataset, polygons=segmentations == "polygons")
     with atomic.writing(path) as file:
         # pycocotools refuses to load results against a file without "info".
         file.write(b'{"info":{},"licenses":[],"images":[\n')
-        file.writelines(_lines(entries))
+        file.writelines(coco_write.lines(entries))
         file.write(b'],"categories":[\n')
-        file.writelines(_lines(categories))
+        file.writelines(coco_write.lines(categories))
         file.write(b'],"annotations":[\n')
-        file.writelines(_lines(annotations))
+        file.writelines(coco_write.lines(annotations))
         file.write(b"]}\n")
 
 
@@ -220,7 +220,7 @@ def write_results(
     ids, categories = _ids_of_truth(dataset, None if truth is None else Path(truth))
     with atomic.writing(path) as file:
         file.write(b"[\n")
-        file.writelines(_lines(_results(dataset, ids, categories, boxes=kind == "boxes")))
+        file.writelines(coco_write.lines(coco_write.results(dataset, ids, categories, boxes=kind == "boxes")))
         file.write(b"]\n")
 
 
@@ -330,105 +330,6 @@ def _fields(path: Path, group: Group, masks: Masks | None, *, scored: bool) -> d
             **exact,
         },
     }
-
-
-def _lines(values: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    """JSON objects, one per line, comma-separated."""
-    separator = b""
-    for value in values:
-        yield separator + _encoder.encode(value)
-        separator = b",\n"
-
-
-def _plain(value: object) -> object:
-    """What msgspec cannot encode by itself: numpy's numbers and arrays in attributes."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, Path):
-        return value.as_posix()
-    raise TypeError(f"coco.write: attributes must be JSON values, got {type(value).__name__}")
-
-
-_encoder = msgspec.json.Encoder(enc_hook=_plain)
-
-
-def _image_entry(record: Record, root: Path) -> dict[str, Any]:
-    entry: dict[str, Any] = {"id": record.id}
-    if record.path is not None:
-        entry["file_name"] = Path(os.path.relpath(record.path, root)).as_posix()
-    entry |= {"height": record.size[0], "width": record.size[1]}
-    return entry | {key: value for key, value in record.attributes.items() if key not in _RESERVED}
-
-
-def _annotations(dataset: Dataset, *, polygons: bool) -> Iterator[dict[str, Any]]:
-    """The entries of "annotations", picture by picture: the file is never whole in memory."""
-    given = [record.instances.extras.get("annotation_id") for record in dataset if len(record.instances)]
-    known = (
-        []
-        if any(ids is None for ids in given)
-        else [int(id_) for ids in given if ids is not None for id_ in ids]
-    )
-    total = sum(len(record.instances) for record in dataset)
-    numbers = iter(known if len(set(known)) == total else range(1, total + 1))
-    for record in dataset:
-        found = record.instances
-        areas = found.extras.get("area")
-        if areas is None and found.masks is not None:
-            areas = found.masks.areas
-        rows = coco_json.xywh(found.boxes, found.extras.get("bbox"))
-        shapes = None if found.masks is None else _shapes(found, polygons=polygons)
-        scores = None if found.scores is None else coco_json.shortest(found.scores, found.extras.get("score"))
-        for n, (x, y, width, height) in enumerate(rows):
-            entry: dict[str, Any] = {
-                "id": next(numbers),
-                "image_id": record.id,
-                "category_id": int(found.labels[n]) + 1,
-                "iscrowd": int(found.crowd is not None and found.crowd[n]),
-                "area": width * height if areas is None else areas[n].item(),
-                "bbox": [x, y, width, height],
-            }
-            if shapes is not None:
-                entry["segmentation"] = shapes[n]
-            if scores is not None:
-                entry["score"] = scores[n]
-            if found.ids is not None:
-                entry["track_id"] = int(found.ids[n])
-            yield entry
-
-
-def _shapes(found: Instances, *, polygons: bool) -> list[Any]:
-    """One segmentation per instance."""
-    assert found.masks is not None  # noqa: S101 - for the type checker; the caller checked
-    shapes: list[Any] = list(found.masks.to_rle())
-    if not polygons:
-        return shapes
-    outlines = [[np.asarray(ring).ravel() for ring in rings] for rings in found.masks.to_polygons()]
-    for n, rings in enumerate(outlines):
-        # Polygons are filled and united by readers: only those that give back the same pixels are written.
-        if not rings or (found.crowd is not None and found.crowd[n]):
-            continue
-        if Masks.from_polygons([rings], found.size) == found.masks[n : n + 1]:
-            shapes[n] = [ring.tolist() for ring in rings]
-    return shapes
-
-
-def _results(
-    dataset: Dataset, ids: Mapping[int | str, int | str], categories: Sequence[int], *, boxes: bool
-) -> Iterator[dict[str, Any]]:
-    """The entries of a results list."""
-    for record in dataset:
-        found = record.instances
-        if found.scores is None:
-            continue
-        shaped = found.masks is not None and not boxes
-        shapes: list[Any] = (
-            found.masks.to_rle() if shaped and found.masks is not None else coco_json.xywh(found.boxes)
-        )
-        for label, shape, score in zip(
-            found.labels, shapes, coco_json.shortest(found.scores, found.extras.get("score")), strict=True
-        ):
-            what = "segmentation" if shaped else "bbox"
-            yield {"image_id": ids[record.id], "category_id": categories[label], what: shape, "score": score}
 
 
 def _ids_of_truth(dataset: Dataset, truth: Path | None) -> tuple[dict[int | str, int | str], list[int]]:
