@@ -124,7 +124,7 @@ def test_mosaic_wants_four():
 
 
 def test_pasted_objects_touch_nothing_and_carry_their_pixels():
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(0)
     target, source = painted(height=200, width=200), painted(count=2, seed=9)
     before = target[0].copy()
     image, instances = copy_paste(target, source, 2, rng)
