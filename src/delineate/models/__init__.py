@@ -11,12 +11,15 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 
+from delineate.errors import WeightsError
 from delineate.masks import Masks
+from delineate.models._checkpoint import read_checkpoint
 
 
 class Target(NamedTuple):
@@ -115,6 +118,111 @@ def build(name: str, **changes: Any) -> torch.nn.Module:
     return model
 
 
+class Loaded(NamedTuple):
+    """A model out of a checkpoint.
+
+    Attributes:
+        model: In eval mode, float32.
+        name: What `build` calls it.
+        classes: Class names.
+    """
+
+    model: torch.nn.Module
+    name: str
+    classes: tuple[str, ...]
+
+
+def load(path: str | Path) -> Loaded:
+    """The model that a checkpoint holds: one of our training runs, or an official file of a family.
+
+    The file is only read: no code in it runs, and nothing is allocated before its shapes are known to fit.
+
+    Args:
+        path: A `.safetensors` or `.pt` file.
+
+    Raises:
+        WeightsError: If the file is damaged, hostile, or fits no model of this package.
+        OSError: If the file cannot be opened.
+    """
+    contents = read_checkpoint(path)
+    candidates = [str(contents.header["model"])] if "model" in contents.header else names()
+    changes = contents.header.get("architecture", {})
+    for name in candidates:
+        try:
+            with torch.device("meta"):
+                model = build(name, **{"classes": max(len(contents.classes), 1), **changes})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise WeightsError(f"{path}: header must name a model of this package: {error}") from error
+        wanted = {key: value.shape for key, value in model.state_dict().items()}
+        if wanted == {key: value.shape for key, value in contents.tensors.items()}:
+            family(model).check_contents(model, contents)
+            model.load_state_dict(
+                {key: _plain(value) for key, value in contents.tensors.items()}, assign=True
+            )
+            return Loaded(model.eval(), name, contents.classes)
+    raise WeightsError(
+        f"{path}: {len(contents.tensors)} tensors for {len(contents.classes)} classes must fit "
+        f"{candidates[0] if len(candidates) == 1 else 'a model of this package'}, but names or shapes differ."
+    )
+
+
+def load_weights(model: torch.nn.Module, path: str | Path) -> list[str]:
+    """Start a model from a checkpoint, also from one with another number of classes.
+
+    Tensors that depend on the classes keep their initial values where their shapes differ; every other tensor
+    must fit.
+
+    Args:
+        model: The model to fill, in place.
+        path: A `.safetensors` or `.pt` file.
+
+    Returns:
+        One line per decision that the user should know of; empty when everything fitted.
+
+    Raises:
+        WeightsError: If the file is damaged or of another architecture. The model is unchanged then.
+        OSError: If the file cannot be opened.
+    """
+    contents = read_checkpoint(path)
+    module = family(model)
+    own = model.state_dict()
+    absent, foreign = (
+        sorted(own.keys() - contents.tensors.keys()),
+        sorted(contents.tensors.keys() - own.keys()),
+    )
+    if absent or foreign:
+        raise WeightsError(
+            f"{path}: tensors must be those of the model, got {len(absent)} missing{_example(absent)} "
+            f"and {len(foreign)} unknown{_example(foreign)}. Choose the variant of the file."
+        )
+    reset = [name for name, value in own.items() if value.shape != contents.tensors[name].shape]
+    wrong = [name for name in reset if not module.depends_on_classes(name)]
+    if wrong:
+        got, want = tuple(contents.tensors[wrong[0]].shape), tuple(own[wrong[0]].shape)
+        raise WeightsError(
+            f"{path}: {wrong[0]} must have shape {want}, got {got}. Choose the variant of the file."
+        )
+    module.check_contents(model, contents)
+    model.load_state_dict(
+        {name: own[name] if name in reset else _plain(contents.tensors[name]) for name in own}
+    )
+    if not reset:
+        return []
+    return [
+        f"{path}: kept {len(own) - len(reset)} of {len(own)} tensors; {len(reset)} depend on the number of "
+        f"classes and start anew{_example(reset)}"
+    ]
+
+
+def _plain(value: torch.Tensor) -> torch.Tensor:
+    """Floats as float32, in memory of their own."""
+    return value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
+
+
+def _example(found: list[str]) -> str:
+    return f" (such as {found[0]})" if found else ""
+
+
 def largest_stride(model: torch.nn.Module) -> int:
     """Input sides must be multiples of this many pixels.
 
@@ -138,4 +246,16 @@ def _choices(got: str, known: list[str]) -> str:
     return f"{', '.join(known)}, got {got!r}." + (f" Did you mean {close[0]!r}?" if close else "")
 
 
-__all__ = ["Target", "Weights", "build", "families", "family", "largest_stride", "names", "to_device"]
+__all__ = [
+    "Loaded",
+    "Target",
+    "Weights",
+    "build",
+    "families",
+    "family",
+    "largest_stride",
+    "load",
+    "load_weights",
+    "names",
+    "to_device",
+]

@@ -17,6 +17,7 @@ and what is derived from them stays under their licence. Architecture variants o
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -25,8 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
 
+from delineate.errors import WeightsError
 from delineate.models import Target, Weights
 from delineate.models._assign import assign, candidates, gather_objects
+from delineate.models._checkpoint import Contents
 from delineate.models._losses import complete_iou, distribution_focal, gather_cells, ragged_masks
 from delineate.models._yolo_blocks import C2PSA, SPPF, Bins, Bottleneck, C3k, Chain, Conv, Proto
 from delineate.postprocess.decode import prototypes
@@ -378,6 +381,35 @@ def build(config: Config) -> YoloSeg:
 
 
 decode = prototypes
+
+
+def depends_on_classes(name: str) -> bool:
+    """Whether the shape of a tensor of the state dict follows from the number of classes.
+
+    >>> depends_on_classes("model.23.cv3.0.2.bias"), depends_on_classes("model.9.cv1.conv.weight")
+    (True, False)
+    """
+    return re.match(r"model\.\d+\.cv3\.", name) is not None
+
+
+def check_contents(model: YoloSeg, contents: Contents) -> None:
+    """Refuse a checkpoint whose numbers fit but mean something else.
+
+    Some releases of ultralytics built the pooling block without its first activation; such networks have the
+    same tensors.
+
+    Raises:
+        WeightsError: If an activation or an epsilon differs.
+    """
+    for path, module in model.named_modules():
+        if not isinstance(module, Conv):
+            continue
+        act = contents.kinds.get(f"{path}.act", type(module.act).__name__)
+        if act != type(module.act).__name__:
+            raise WeightsError(f"{path}: activation must be {type(module.act).__name__}, the file has {act}.")
+        eps = contents.eps.get(f"{path}.bn", 1e-3)
+        if not math.isclose(eps, 1e-3, rel_tol=1e-3):
+            raise WeightsError(f"{path}.bn: epsilon must be 0.001, the file has {eps}.")
 
 
 VARIANTS: dict[str, Config] = {

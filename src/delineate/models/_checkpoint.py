@@ -1,0 +1,242 @@
+"""Reads checkpoints without running them: safetensors, and `.pt` files with a pickled module or state dict.
+
+Untrusted files are the normal case. See `_pickle` for how pickles are read; here the archive is checked:
+members are stored without compression and together no larger than the file, and every tensor lies inside its
+storage.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+from torch import Tensor
+
+from delineate.errors import MissingExtra, WeightsError
+from delineate.models._pickle import Handler, Name, Stub, read
+
+_DTYPES = {
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "ByteStorage": torch.uint8,
+    "CharStorage": torch.int8,
+    "ShortStorage": torch.int16,
+    "IntStorage": torch.int32,
+    "LongStorage": torch.int64,
+    "BoolStorage": torch.bool,
+}
+_DEPTH = 32  # modules inside modules; the bounds keep a crafted web of modules from exploding
+_LENGTH = 100  # characters of one name
+_MODULES = 20_000
+_TENSORS = 100_000
+
+
+class Contents(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+        tensors: State dict; floats as they are stored (float16 in official files).
+        classes: Class names, empty when the file has none.
+        kinds: Class name of every module of a pickled model, by its path.
+        eps: Epsilon of every batch norm of a pickled model, by its path.
+        header: JSON header of our own checkpoints, empty otherwise.
+    """
+
+    tensors: dict[str, Tensor]
+    classes: tuple[str, ...]
+    kinds: dict[str, str]
+    eps: dict[str, float]
+    header: dict[str, Any]
+
+
+def read_checkpoint(path: str | Path) -> Contents:
+    """Read a checkpoint of any kind that we know.
+
+    Args:
+        path: A `.pt` or `.safetensors` file; the content decides.
+
+    Raises:
+        WeightsError: If it is damaged, hostile, or holds no model.
+        OSError: If it cannot be opened.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(4)
+    try:
+        return _read_torch(path) if start == b"PK\x03\x04" else _read_safetensors(path)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def _read_safetensors(path: Path) -> Contents:
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise MissingExtra("safetensors", "torch") from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("delineate", "{}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        header = msgspec.json.decode(text, type=dict[str, Any])
+        classes = msgspec.convert(header.get("classes", []), tuple[str, ...])
+    except (SafetensorError, msgspec.MsgspecError, RecursionError) as error:
+        raise WeightsError(f"must be a checkpoint (safetensors or a zipped .pt), got: {error}.") from error
+    for prefix in (
+        "ema/",
+        "model/",
+    ):  # a training run's whole state: the averaged weights are the better ones
+        part = {
+            name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)
+        }
+        if part:
+            return Contents(part, classes, {}, {}, header)
+    return Contents(tensors, classes, {}, {}, header)
+
+
+def _read_torch(path: Path) -> Contents:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _checked(archive, path.stat().st_size)
+            stems = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
+            if len(stems) != 1:
+                raise WeightsError(
+                    f"must hold one <name>/data.pkl, got {len(stems)}. Is it a torch checkpoint?"
+                )
+            storages = _Storages(archive, members, f"{stems[0]}data/")
+            top = read(archive.read(members[f"{stems[0]}data.pkl"]), _HANDLERS, storages.load)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+        raise WeightsError(f"must be a zipped torch checkpoint, got a damaged archive: {error}.") from error
+    return _contents(top)
+
+
+def _checked(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """Members by name, once their sizes are known to be honest."""
+    members = {info.filename: info for info in archive.infolist()}
+    if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
+        raise WeightsError("members must be stored without compression, as torch writes them.")
+    if sum(info.file_size for info in archive.infolist()) > size:
+        raise WeightsError(f"members must not be larger together than the file of {size} bytes.")
+    return members
+
+
+class _Storages:
+    """The raw numbers of an archive, each read once."""
+
+    def __init__(self, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], prefix: str) -> None:
+        self.archive, self.members, self.prefix = archive, members, prefix
+        self.loaded: dict[str, Tensor] = {}
+
+    def load(self, key: Any) -> Tensor:  # noqa: ANN401  (whatever the file says)
+        """The storage of a persistent id ("storage", type, key, location, count) as a flat tensor."""
+        if not isinstance(key, tuple) or len(key) != 5 or key[0] != "storage" or not isinstance(key[2], str):
+            raise WeightsError("pickle: persistent ids must be torch storages.")
+        kind, name = key[1], key[2]
+        if not isinstance(kind, Name) or kind.module != "torch" or kind.name not in _DTYPES:
+            raise WeightsError("pickle: a storage must have a known element type.")
+        dtype = _DTYPES[kind.name]
+        if name not in self.loaded:
+            info = self.members.get(self.prefix + name)
+            if info is None:
+                raise WeightsError(f"storage {name[:40]!r} is missing from the archive.")
+            data = bytearray(self.archive.read(info))
+            empty = torch.zeros(0, dtype=torch.uint8)
+            self.loaded[name] = torch.frombuffer(data, dtype=torch.uint8) if data else empty
+        raw = self.loaded[name]
+        if len(raw) % dtype.itemsize:
+            raise WeightsError(
+                f"storage {name[:40]!r} must hold whole {dtype} numbers, got {len(raw)} bytes."
+            )
+        return raw.view(dtype)
+
+
+def _rebuild_tensor(arguments: tuple[Any, ...]) -> Tensor:
+    storage, offset, size, stride = arguments[:4]
+    numbers = (offset, *size, *stride)
+    if not isinstance(storage, Tensor) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise WeightsError("pickle: a tensor must have a storage and whole numbers as shape.")
+    if len(size) != len(stride) or len(size) > 8:
+        lengths = f"{len(size)} and {len(stride)}"
+        raise WeightsError(f"pickle: a tensor must have one stride for each of up to 8 sides, got {lengths}.")
+    count = math.prod(size)
+    last = (
+        offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True)) if count else 0
+    )
+    # Overlapping elements (stride 0) could describe a huge tensor in a few bytes.
+    if count > storage.numel() or last >= max(storage.numel(), 1):
+        raise WeightsError("pickle: a tensor must lie inside its storage.")
+    return storage.as_strided(size, stride, offset) if count else storage.new_zeros(size)
+
+
+_HANDLERS: dict[str, Handler] = {
+    "collections.OrderedDict": lambda _: {},
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_parameter": lambda arguments: arguments[0],
+    "torch.Size": lambda arguments: arguments[0],
+    "builtins.set": lambda arguments: (
+        arguments[0] if arguments else []
+    ),  # not copied: a file could ask for many
+    "__builtin__.set": lambda arguments: arguments[0] if arguments else [],
+}
+
+
+def _contents(top: object) -> Contents:
+    """The model of a checkpoint: its averaged one where there is one, as in checkpoints of training runs."""
+    if isinstance(top, dict):
+        for key in ("ema", "model", "state_dict", "model_state_dict"):
+            if isinstance(top.get(key), Stub | dict):
+                top = top[key]
+                break
+    if isinstance(top, Stub):
+        return _walk(top)
+    tensors = {k: v for k, v in top.items() if isinstance(v, Tensor)} if isinstance(top, dict) else {}
+    if not tensors:
+        raise WeightsError("must hold a model or a state dict, got neither.")
+    return Contents(tensors, (), {}, {}, {})
+
+
+def _walk(model: Stub) -> Contents:
+    """State dict of a pickled module, in the order of its children."""
+    tensors: dict[str, Tensor] = {}
+    kinds: dict[str, str] = {}
+    eps: dict[str, float] = {}
+    waiting: list[tuple[str, Stub, int]] = [("", model, 0)]
+    while waiting:
+        path, module, depth = waiting.pop()
+        if depth > _DEPTH or len(kinds) + len(waiting) > _MODULES or len(tensors) > _TENSORS:
+            raise WeightsError("the model must be a tree of modules of reasonable size.")
+        kinds[path.removesuffix(".")] = module.origin.name
+        state = module.state
+        hidden = state.get("_non_persistent_buffers_set")
+        for table in ("_parameters", "_buffers"):
+            for name, value in _items(state.get(table)):
+                if isinstance(value, Tensor) and not (isinstance(hidden, list) and name in hidden):
+                    tensors[f"{path}{name}"] = value
+        if module.origin.name.startswith("BatchNorm") and isinstance(state.get("eps"), float):
+            eps[path.removesuffix(".")] = state["eps"]
+        children = [(f"{path}{name}.", child, depth + 1) for name, child in _items(state.get("_modules"))]
+        waiting.extend(child for child in reversed(children) if isinstance(child[1], Stub))
+    if not tensors:
+        raise WeightsError("the model must have parameters, got none.")
+    return Contents(tensors, _class_names(model.state.get("names")), kinds, eps, {})
+
+
+def _items(table: object) -> list[tuple[str, Any]]:
+    if not isinstance(table, dict):
+        return []
+    return [(name, value) for name, value in table.items() if isinstance(name, str) and len(name) <= _LENGTH]
+
+
+def _class_names(names: object) -> tuple[str, ...]:
+    """Names from a list or from a dict of 0, 1, 2, ...; empty when there are none."""
+    if isinstance(names, dict):
+        names = [names.get(index) for index in range(len(names))]
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return ()
