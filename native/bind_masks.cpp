@@ -63,11 +63,51 @@ Rle from_strings(int64_t height, int64_t width, const nb::list& strings) {
     std::vector<std::string_view> views;
     views.reserve(strings.size());
     for (const nb::handle item : strings) {
-        const auto bytes = nb::borrow<nb::bytes>(item);
-        views.emplace_back(bytes.c_str(), bytes.size());
+        if (PyBytes_Check(item.ptr())) {
+            const auto bytes = nb::borrow<nb::bytes>(item);
+            views.emplace_back(bytes.c_str(), bytes.size());
+            continue;
+        }
+        // What is not ASCII becomes bytes above 0x7f, which the parser refuses by their position.
+        Py_ssize_t length = 0;
+        const char* text = PyUnicode_AsUTF8AndSize(item.ptr(), &length);
+        if (!text) throw nb::python_error();
+        views.emplace_back(text, static_cast<size_t>(length));
     }
     const nb::gil_scoped_release release;
     return delineate::from_strings(height, width, views);
+}
+
+// The plain case, lists of lists of floats and ints, as JSON gives them. Anything else gives None, and Python looks closer.
+nb::object flatten_polygons(nb::handle instances) {
+    std::vector<double> xy;
+    std::vector<int64_t> points{0}, parts{0};
+    if (!PyList_CheckExact(instances.ptr())) return nb::none();
+    for (const nb::handle polygons : nb::borrow<nb::list>(instances)) {
+        if (!PyList_CheckExact(polygons.ptr())) return nb::none();
+        for (const nb::handle polygon : nb::borrow<nb::list>(polygons)) {
+            if (!PyList_CheckExact(polygon.ptr())) return nb::none();
+            const Py_ssize_t n = PyList_Size(polygon.ptr());
+            if (n < 6 || n % 2) return nb::none();
+            for (Py_ssize_t k = 0; k < n; ++k) {
+                PyObject* number = PyList_GetItem(polygon.ptr(), k);
+                if (PyFloat_CheckExact(number)) {
+                    xy.push_back(PyFloat_AsDouble(number));
+                } else if (PyLong_CheckExact(number)) {
+                    xy.push_back(PyLong_AsDouble(number));
+                    if (xy.back() == -1.0 && PyErr_Occurred()) {
+                        PyErr_Clear();
+                        return nb::none();
+                    }
+                } else {
+                    return nb::none();
+                }
+            }
+            points.push_back(static_cast<int64_t>(xy.size() / 2));
+        }
+        parts.push_back(static_cast<int64_t>(points.size()) - 1);
+    }
+    return nb::make_tuple(give(std::move(xy)), give(std::move(points)), give(std::move(parts)));
 }
 
 void bind_runs(nb::module_& m) {
@@ -80,7 +120,7 @@ void bind_runs(nb::module_& m) {
         .def_ro("height", &Rle::height)
         .def_ro("width", &Rle::width)
         .def("__len__", &Rle::size)
-        .def("__eq__", [](const Rle& a, const Rle& b) { return a == b; })
+        .def("__eq__", [](const Rle& a, const Rle& b) { return a == b; }, nb::is_operator())
         .def_prop_ro("counts", [](nb::handle_t<Rle> self) { return lend(self, nb::cast<const Rle&>(self).counts); })
         .def_prop_ro("offsets", [](nb::handle_t<Rle> self) { return lend(self, nb::cast<const Rle&>(self).offsets); });
 }
@@ -93,6 +133,9 @@ void bind_conversions(nb::module_& m) {
         for (int64_t i = 0; i < rle.size(); ++i) out.push_back(delineate::to_string(rle.runs(i)));
         return out;
     });
+    m.def("flatten_polygons", &flatten_polygons, "instances"_a,
+          nb::sig("def flatten_polygons(instances: object) -> tuple[NDArray[numpy.float64], NDArray[numpy.int64], "
+                  "NDArray[numpy.int64]] | None"));
     m.def("masks_from_polygons",
           [](int64_t height, int64_t width, const Array1<double>& xy, const Array1<int64_t>& points, const Array1<int64_t>& parts) {
               return delineate::from_polygons(height, width, view(xy), view(points), view(parts));

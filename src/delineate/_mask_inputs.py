@@ -59,7 +59,8 @@ def check_index(index: object, length: int) -> NDArray[np.int64]:
     positions = np.where(array < 0, array + length, array).astype(np.int64)
     if positions.min() < 0 or positions.max() >= length:
         raise IndexError(
-            f"index must be within {-length} to {length - 1} for {length} masks, got {array.min()} to {array.max()}."
+            f"index must be within {-length} to {length - 1} for {length} masks, "
+            f"got {array.min()} to {array.max()}."
         )
     return positions
 
@@ -96,12 +97,13 @@ def _ends(array: NDArray[Any]) -> str:
 
 def runs_from_rle(items: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> _core.Runs:
     """COCO dicts, compressed (str or bytes) and uncompressed (list of counts) mixed."""
-    strings: list[bytes] = []
-    lists: list[Sequence[int]] = []
-    order = ([], [])  # type: tuple[list[int], list[int]]
+    strings: list[str | bytes] = []
+    lists: list[Any] = []
+    order: tuple[list[int], list[int]] = ([], [])
+    usual = list(size)
     for i, item in enumerate(items):
-        counts = _counts_of(i, item, size)
-        if isinstance(counts, bytes):
+        counts = _counts_of(i, item, usual)
+        if isinstance(counts, str | bytes):
             strings.append(counts)
             order[0].append(i)
         else:
@@ -114,26 +116,21 @@ def runs_from_rle(items: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> 
     )
 
 
-def _counts_of(i: int, item: Mapping[str, Any], size: tuple[int, int]) -> bytes | Sequence[int]:
+def _counts_of(i: int, item: Mapping[str, Any], size: list[int]) -> Any:  # noqa: ANN401
     try:
         counts, own_size = item["counts"], item["size"]
     except (TypeError, KeyError, IndexError):
         raise ValueError(
             f"masks[{i}]: a run-length mask must be a dict with size and counts, got {item!r:.60}."
         ) from None
-    if check_size(own_size, f"masks[{i}]: size") != size:
-        raise ValueError(f"masks[{i}]: size must be {size} like the others, got {tuple(own_size)}.")
-    if isinstance(counts, str):
-        # Not ASCII: some character that the native parser refuses by its position.
-        return counts.encode("ascii", "replace") if counts.isascii() else counts.encode("latin-1", "replace")
-    if isinstance(counts, bytes):
-        return counts
-    if isinstance(counts, Sequence | np.ndarray):
+    if own_size != size and list(check_size(own_size, f"masks[{i}]: size")) != size:
+        raise ValueError(f"masks[{i}]: size must be {size} like the others, got {list(own_size)}.")
+    if isinstance(counts, str | bytes | Sequence | np.ndarray):
         return counts
     raise ValueError(f"masks[{i}]: counts must be a string or a list of counts, got {type(counts).__name__}.")
 
 
-def _runs_from_lists(lists: Sequence[Sequence[int]], size: tuple[int, int]) -> _core.Runs:
+def _runs_from_lists(lists: Sequence[Any], size: tuple[int, int]) -> _core.Runs:
     arrays = []
     for k, counts in enumerate(lists):
         array = _whole_numbers(counts, f"masks[{k}]: counts")
@@ -150,21 +147,38 @@ def _runs_from_lists(lists: Sequence[Sequence[int]], size: tuple[int, int]) -> _
 def _merge(
     order: tuple[list[int], list[int]], first: Callable[[], _core.Runs], second: Callable[[], _core.Runs]
 ) -> _core.Runs:
-    """Builds two kinds of masks apart and puts them back into one order; errors name the original position."""
+    """Builds two kinds of masks apart and puts them back into one order; errors name the original mask."""
     parts = []
     for positions, make in zip(order, (first, second), strict=True):
         try:
             parts.append(make())
         except ValueError as error:
-            raise ValueError(
-                re.sub(r"^masks\[(\d+)\]", lambda m, p=positions: f"masks[{p[int(m[1])]}]", str(error))
-            ) from None
+            place = re.match(r"masks\[(\d+)\]", str(error))
+            if place is None:
+                raise
+            raise ValueError(f"masks[{positions[int(place[1])]}]{str(error)[place.end() :]}") from None
     both = _core.masks_concat(parts)
     return _core.masks_take(both, np.argsort(order[0] + order[1]).astype(np.int64))
 
 
 def runs_from_polygons(instances: Sequence[Sequence[Any]], size: tuple[int, int]) -> _core.Runs:
     """A list of polygons for each mask; the parts of one mask are united."""
+    xy, points, parts = _core.flatten_polygons(instances) or _flatten_polygons(instances)
+    outside = ~(np.abs(xy) <= LARGEST_COORDINATE)
+    if outside.any():
+        at = int(np.flatnonzero(outside)[0])
+        polygon = int(np.searchsorted(points, at // 2, side="right")) - 1
+        mask = int(np.searchsorted(parts, polygon, side="right")) - 1
+        raise ValueError(
+            f"masks[{mask}]: polygon coordinates must be finite and at most 1e8 in size, got {xy[at]}."
+        )
+    return _core.masks_from_polygons(*size, xy, points, parts)
+
+
+def _flatten_polygons(
+    instances: Sequence[Sequence[Any]],
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """All coordinates, where each polygon starts (in points), where each mask starts (in polygons)."""
     flat: list[NDArray[np.float64]] = []
     parts = [0]
     for i, polygons in enumerate(instances):
@@ -176,15 +190,7 @@ def runs_from_polygons(instances: Sequence[Sequence[Any]], size: tuple[int, int]
     points = np.zeros(len(flat) + 1, np.int64)
     np.cumsum([len(polygon) // 2 for polygon in flat], out=points[1:])
     xy = np.concatenate(flat) if flat else np.empty(0)
-    outside = ~(np.abs(xy) <= LARGEST_COORDINATE)
-    if outside.any():
-        at = int(np.flatnonzero(outside)[0])
-        polygon_at = int(np.searchsorted(points, at // 2, side="right")) - 1
-        mask = int(np.searchsorted(parts, polygon_at, side="right")) - 1
-        raise ValueError(
-            f"masks[{mask}]: polygon coordinates must be finite and at most 1e8 in size, got {xy[at]}."
-        )
-    return _core.masks_from_polygons(*size, xy, points, np.asarray(parts, np.int64))
+    return xy, points, np.asarray(parts, np.int64)
 
 
 def _polygon(i: int, p: int, polygon: object) -> NDArray[np.float64]:
@@ -194,7 +200,8 @@ def _polygon(i: int, p: int, polygon: object) -> NDArray[np.float64]:
         array = np.empty(0, object)
     if array.dtype.kind not in "iuf" or not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 2)):
         raise ValueError(
-            f"masks[{i}]: polygon {p} must be numbers x, y, x, y, ... or an array of shape (K, 2), got {polygon!r:.60}."
+            f"masks[{i}]: polygon {p} must be numbers x, y, x, y, ... or an array of shape (K, 2), "
+            f"got {polygon!r:.60}."
         )
     if array.size < 6 or array.size % 2:
         raise ValueError(
@@ -205,7 +212,7 @@ def _polygon(i: int, p: int, polygon: object) -> NDArray[np.float64]:
 
 def runs_from_coco(segmentations: Sequence[Any], size: tuple[int, int]) -> _core.Runs:
     """COCO's `segmentation` values: lists of polygons and run-length dicts mixed."""
-    order = ([], [])  # type: tuple[list[int], list[int]]
+    order: tuple[list[int], list[int]] = ([], [])
     for i, segmentation in enumerate(segmentations):
         order[isinstance(segmentation, Mapping)].append(i)
     if not order[1]:

@@ -1,7 +1,7 @@
 """Functions on boxes: (N, 4) arrays of x0, y0, x1, y1 in pixels, half-open, so that width = x1 - x0.
 
-Floating-point input keeps its dtype, whole numbers become float64; N = 0 is ordinary. A box whose corners are in the wrong
-order has no area.
+Floating-point input keeps its dtype, whole numbers become float64; N = 0 is ordinary. A box whose corners are
+in the wrong order has no area.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def iou(boxes: ArrayLike, others: ArrayLike) -> NDArray[Any]:
 
 
 def clip(boxes: ArrayLike, size: tuple[int, int]) -> NDArray[Any]:
-    """(N, 4) boxes cut to a canvas of `size` (height, width); one that lies outside ends without area on its border.
+    """(N, 4) boxes cut to a canvas of `size` (height, width); one outside ends without area on its border.
 
     >>> clip([[-1, 2, 9, 9]], (4, 5))
     array([[0., 2., 5., 4.]])

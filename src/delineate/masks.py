@@ -1,8 +1,9 @@
 """N masks on one canvas, kept as runs: the only form in which this package holds masks.
 
-A mask is stored as COCO stores it (column-major run counts, zeros first), so conversions from and to COCO files cost
-next to nothing, and area, box, overlap, flip, crop, shift and resize walk the runs. A dense (N, H, W) array exists only
-where `to_dense` is called. Rows are y and columns are x; boxes are x0, y0, x1, y1 in pixels, half-open.
+A mask is stored as COCO stores it (column-major run counts, zeros first), so conversions from and to COCO
+files cost next to nothing, and area, box, overlap, flip, crop, shift and resize walk the runs. A dense (N, H,
+W) array exists only where `to_dense` is called. Rows are y and columns are x; boxes are x0, y0, x1, y1 in
+pixels, half-open.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Masks:
         """Masks from run counts.
 
         Args:
-            counts: (R,) whole numbers, the counts of all masks one after the other; each mask alternates zeros and ones,
-                zeros first, column by column, and sums to H * W.
+            counts: (R,) whole numbers, the counts of all masks one after the other; each mask alternates
+                zeros and ones, zeros first, column by column, and sums to H * W.
             offsets: (N + 1,) mask i owns counts[offsets[i]:offsets[i + 1]].
             size: (height, width) pixels.
 
@@ -86,7 +87,8 @@ class Masks:
         """Masks from COCO run-length dicts.
 
         Args:
-            rle: N dicts with `size` [height, width] and `counts`: a compressed str or bytes, or a list of counts.
+            rle: N dicts with `size` [height, width] and `counts`: a compressed str or bytes, or a list of
+                counts.
             size: (height, width) that all must have; may be left out when there is at least one mask.
 
         Raises:
@@ -107,9 +109,10 @@ class Masks:
         """Masks from polygons, filled exactly as pycocotools fills them.
 
         Args:
-            polygons: For each of N masks a list of polygons, whose union is the mask (no polygon: an empty mask). A polygon
-                is x, y, x, y, ... or (K, 2), in pixels, corners on the grid between pixels, K >= 3; it is closed by itself,
-                may cross itself (even-odd rule), have no area, or reach beyond the canvas (cut).
+            polygons: For each of N masks a list of polygons, whose union is the mask (no polygon: an empty
+                mask). A polygon is x, y, x, y, ... or (K, 2), in pixels, corners on the grid between pixels,
+                K >= 3; it is closed by itself, may cross itself (even-odd rule), have no area, or reach
+                beyond the canvas (cut).
             size: (height, width) pixels.
 
         >>> Masks.from_polygons([[[1, 1, 4, 1, 4, 3, 1, 3]]], (4, 5)).areas
@@ -159,6 +162,12 @@ class Masks:
             self._cache[name] = array
         return self._cache[name]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.runs, _core.Runs):
+            raise TypeError(
+                f"runs must be native runs, got {type(self.runs).__name__}. Use Masks.from_dense."
+            )
+
     def __len__(self) -> int:
         return len(self.runs)
 
@@ -178,7 +187,8 @@ class Masks:
         """All pixels, (N, H, W) bool.
 
         Args:
-            out: (N, H, W) bool or uint8 in C order to write to, which is several times faster than fresh memory.
+            out: (N, H, W) bool or uint8 in C order to write to, which is several times faster than fresh
+                memory.
         """
         shape = (len(self), *self.size)
         if out is None:
@@ -186,7 +196,7 @@ class Masks:
         else:
             if out.shape != shape or out.dtype not in (np.bool_, np.uint8) or not out.flags.carray:
                 raise ValueError(
-                    f"out must be a writeable C-order bool or uint8 array {shape}, got {out.dtype} {out.shape}."
+                    f"out must be a writeable C-order bool array {shape}, got {out.dtype} {out.shape}."
                 )
             out.fill(0)
         _core.masks_decode_rows(self.runs, out.view(np.uint8))
@@ -204,10 +214,11 @@ class Masks:
         """The exact outlines along the edges of pixels.
 
         Returns:
-            For each mask a list of rings (K, 2), x and y of corners on the grid between pixels, the last joined to the
-            first. An exterior runs clockwise as displayed and is followed by its holes, which run the other way; then
-            comes the next part. Pixels that touch only at a corner are parts of their own, so no ring meets itself.
-            A mask without pixels has no ring. `from_polygons` of the rings is the same mask if it has no holes.
+            For each mask a list of rings (K, 2), x and y of corners on the grid between pixels, the last
+            joined to the first. An exterior runs clockwise as displayed and is followed by its holes, which
+            run the other way; then comes the next part. Pixels that touch only at a corner are parts of their
+            own, so no ring meets itself. A mask without pixels has no ring. `from_polygons` of the rings is
+            the same mask if it has no holes.
 
         >>> Masks.from_counts([4, 2, 6], [0, 3], (3, 4)).to_polygons()
         [[array([[1, 3],
@@ -252,9 +263,9 @@ class Masks:
             stride: Pixels, at least 1.
 
         Returns:
-            values (V,) 0 to 1; offsets (N + 1,): mask i owns values[offsets[i]:offsets[i + 1]], row by row; boxes (N, 4)
-            x0, y0, x1, y1 in cells: the tight box, one cell wider on each side, cut to the grid of ceil(size / stride)
-            cells; zeros for a mask without pixels.
+            values (V,) 0 to 1; offsets (N + 1,): mask i owns values[offsets[i]:offsets[i + 1]], row by row;
+            boxes (N, 4) x0, y0, x1, y1 in cells: the tight box, one cell wider on each side, cut to the grid
+            of ceil(size / stride) cells; zeros for a mask without pixels.
 
         >>> values, offsets, boxes = Masks.from_counts([4, 2, 6], [0, 3], (3, 4)).cells(2)
         >>> values
@@ -272,8 +283,8 @@ class Masks:
 
         Args:
             other: M masks of the same size.
-            crowd: (M,) bool; where True, the intersection is divided by the area of the mask of `self` instead (as in
-                COCO, a detection inside a crowd region counts as covered).
+            crowd: (M,) bool; where True, the intersection is divided by the area of the mask of `self`
+                instead (as in COCO, a detection inside a crowd region counts as covered).
 
         >>> dense = np.tril(np.ones((2, 2), bool))[None]
         >>> Masks.from_dense(dense).iou(Masks.from_dense(~dense | dense))
@@ -281,10 +292,10 @@ class Masks:
         """
         if other.size != self.size:
             raise ValueError(f"other: size must be {self.size}, got {other.size}. Resize one of them first.")
-        flags = np.zeros(0, np.uint8) if crowd is None else np.ascontiguousarray(crowd, np.bool_).view(np.uint8)
-        if crowd is not None and flags.shape != (len(other),):
-            raise ValueError(f"crowd must have shape ({len(other)},) for {len(other)} masks of other, got {flags.shape}.")
-        return _core.masks_iou(self.runs, other.runs, flags)
+        flags = np.zeros(len(other), np.bool_) if crowd is None else np.ascontiguousarray(crowd, np.bool_)
+        if flags.shape != (len(other),):
+            raise ValueError(f"crowd must have shape ({len(other)},), got {flags.shape}. It is about other.")
+        return _core.masks_iou(self.runs, other.runs, flags.view(np.uint8))
 
     def union(self) -> Masks:
         """One mask: every pixel that any of them covers (no masks: one empty mask)."""
@@ -295,7 +306,7 @@ class Masks:
         return Masks((_core.masks_flip_horizontal if horizontal else _core.masks_flip_vertical)(self.runs))
 
     def rotate90(self, k: int = 1) -> Masks:
-        """Turned `k` times by 90 degrees counter-clockwise, as numpy.rot90; odd turns swap height and width."""
+        """Turned `k` times by 90 degrees counter-clockwise, as numpy.rot90; odd turns swap the sides."""
         turns = operator.index(k) % 4
         runs = _core.masks_transpose(self.runs) if turns % 2 else self.runs
         finish = (lambda r: r, _core.masks_flip_vertical, _core.masks_rotate180, _core.masks_flip_horizontal)[
@@ -323,7 +334,9 @@ class Masks:
         return self.translate(-y0, -x0, (height, width))
 
     def resize(self, size: tuple[int, int]) -> Masks:
-        """Scaled to `size` (height, width): pixel i takes source pixel floor((i + 1/2) * source / target), exactly.
+        """Scaled to `size` (height, width) by the nearest pixel.
+
+        Pixel i takes source pixel floor((i + 1/2) * source / target), in exact arithmetic.
 
         >>> Masks.from_counts([4, 2, 6], [0, 3], (3, 4)).resize((6, 8)).areas
         array([8])
@@ -331,7 +344,7 @@ class Masks:
         return Masks(_core.masks_resize(self.runs, *inputs.check_size(size)))
 
     def moments(self) -> NDArray[np.float64]:
-        """(N, 6): area and the sums of y, x, y * y, x * x and x * y over the centres of covered pixels (0, 1, 2, ...)."""
+        """(N, 6) sums of 1, y, x, y * y, x * x, x * y over covered pixels, whose centres are 0, 1, 2, ..."""
         return _core.masks_moments(self.runs)
 
     def perimeters(self) -> NDArray[np.float64]:

@@ -9,7 +9,9 @@ from delineate._native import _core
 from delineate.masks import Masks
 
 
-def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float, labels: ArrayLike | None = None) -> NDArray[np.int64]:
+def nms(
+    boxes: ArrayLike, scores: ArrayLike, threshold: float, labels: ArrayLike | None = None
+) -> NDArray[np.int64]:
     """The boxes that stay, by falling score; of equal scores the lower index comes first.
 
     Args:
@@ -37,7 +39,7 @@ def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float, labels: ArrayLike
     classes = np.asarray(labels)
     if classes.shape != (len(corners),) or (classes.size and classes.dtype.kind not in "iu"):
         raise ValueError(
-            f"nms: labels must be {len(corners)} whole numbers, one for each box, got {classes.dtype} {classes.shape}."
+            f"nms: labels must be {len(corners)} whole numbers, got {classes.dtype} {classes.shape}."
         )
     kept = np.zeros(len(corners), np.bool_)
     by_label = order[np.argsort(classes[order], kind="stable")]
@@ -70,9 +72,10 @@ def _best_first(scores: ArrayLike, n: int, threshold: float) -> NDArray[np.int64
     if values.size == 0:
         values = values.reshape(-1).astype(np.float32)
     if values.shape != (n,) or values.dtype.kind not in "iuf":
-        raise ValueError(f"nms: scores must be {n} numbers, one for each object, got {values.dtype} {values.shape}.")
+        raise ValueError(f"nms: scores must be {n} numbers, got {values.dtype} {values.shape}.")
     if np.isnan(values).any():
-        raise ValueError(f"nms: scores must not be NaN, got NaN at index {int(np.flatnonzero(np.isnan(values))[0])}.")
+        at = int(np.flatnonzero(np.isnan(values))[0])
+        raise ValueError(f"nms: scores must be numbers, got NaN at index {at}.")
     if not 0 <= threshold <= 1:
         raise ValueError(f"nms: threshold must be within 0 to 1, got {threshold}.")
     return np.argsort(-values.astype(np.float64), kind="stable").astype(np.int64)
