@@ -101,7 +101,7 @@ class Report:
 
     @property
     def stats(self) -> Floats:
-        """(12,) float64, pycocotools' summary: AP, AP50, AP75, AP small ... large, AR 1, 10, 100, small ... large.
+        """(12,) float64, pycocotools' summary: AP, AP50, AP75, AP by size, AR 1, 10, 100, AR by size.
 
         With the default limits it equals pycocotools' to the last bit, -1 where nothing is defined. With
         other limits the rows of AP and of sizes use the last one (pycocotools insists on 100 for the first
@@ -169,6 +169,15 @@ class Report:
         """Average recall of large objects."""
         return self._named("ar_large")
 
+    def limit(self, row: Row) -> int | None:
+        """The limit on detections behind a line of the summary; None where there are too few limits for it.
+
+        Args:
+            row: One of `rows`.
+        """
+        # With fewer than three limits the second one is the last, or absent.
+        return None if row.place == 1 and len(self.max_detections) < 3 else self.max_detections[row.place]
+
     def class_ap(self, threshold: float | None = None) -> Floats:
         """(K,) float64 AP of each class over all areas with the last limit; nan for a class without truth.
 
@@ -205,8 +214,8 @@ class Report:
     def _mean(self, row: Row, label: int | None = None) -> float:
         # The selection keeps pycocotools' order of values: the pairwise sum in np.mean depends on it.
         areas = [a for a, name in enumerate(self.area_ranges) if name == row.area]
-        if row.place == 1 and len(self.max_detections) < 3:
-            return -1.0  # the second limit is also the last, or absent
+        if self.limit(row) is None:
+            return -1.0
         values = self.precision if row.precise else self.recall
         if row.threshold is not None:
             values = values[np.flatnonzero(self.thresholds == row.threshold)]

@@ -1,0 +1,374 @@
+import json
+
+import numpy as np
+import pytest
+
+from delineate import Dataset, Instances, Masks, Record
+from delineate.formats import coco
+from delineate.metrics import AREA_RANGES, Fields, evaluate
+
+mask_api = pytest.importorskip("pycocotools.mask")
+
+
+def rle(dense: np.ndarray) -> dict:
+    coded = mask_api.encode(np.asfortranarray(dense.astype(np.uint8)))
+    return {"size": list(coded["size"]), "counts": coded["counts"].decode()}
+
+
+def blob(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """A box with a few pixels changed; now and then nothing or everything. Many are alike: IoU ties."""
+    dense = np.zeros(size, bool)
+    kind = rng.random()
+    if kind < 0.03:
+        return dense
+    if kind < 0.05:
+        return ~dense
+    y, x = rng.integers(0, size[0] - 3), rng.integers(0, size[1] - 3)
+    dense[y : y + rng.integers(1, 7), x : x + rng.integers(1, 7)] = True
+    if rng.random() < 0.3:
+        dense ^= rng.random(size) < 0.02
+    return dense
+
+
+def scene(seed: int, *, boxes: bool = False, first_id: int = 1) -> tuple[dict, list[dict]]:
+    """Everything that tends to go wrong: ties, crowds, absurd areas, empty pictures, unsorted ids."""
+    rng = np.random.default_rng(seed)
+    size = (12, 14)
+    pictures = rng.permutation(40)[: rng.integers(1, 7)] + 1
+    categories = rng.permutation(30)[: rng.integers(1, 5)] + 1
+    used = rng.choice(categories, rng.integers(1, len(categories) + 1), replace=False)
+    annotations, results = [], []
+    for picture in pictures.tolist():
+        masks = [blob(rng, size) for _ in range(rng.choice([0, 1, 3, 8]))]
+        for dense in masks:
+            coded = rle(dense)
+            annotations.append(
+                {
+                    "id": 0,
+                    "image_id": picture,
+                    "category_id": int(rng.choice(used)),
+                    "iscrowd": int(rng.random() < 0.15),
+                    "ignore": int(rng.random() < 0.2),
+                    "area": float(rng.choice([dense.sum(), 1024, 1024.5, 9216, 0, 1e11])),
+                    "bbox": (mask_api.toBbox(coded) + (rng.random(4) if boxes else 0)).tolist(),
+                    "segmentation": coded,
+                }
+            )
+        for _ in range(rng.choice([0, 2, 9, 130], p=[0.2, 0.4, 0.35, 0.05])):
+            dense = masks[rng.integers(len(masks))] if masks and rng.random() < 0.6 else blob(rng, size)
+            if rng.random() < 0.5:
+                dense = dense ^ (rng.random(size) < 0.04)
+            coded = rle(dense)
+            result = {"image_id": picture, "category_id": int(rng.choice(categories))}
+            result["segmentation"] = coded
+            if boxes:
+                result["bbox"] = (mask_api.toBbox(coded) + np.round(rng.random(4), 1)).tolist()
+            results.append(
+                result | {"score": float(rng.choice([0.0, 0.5, 0.75, 0.1 + 1e-12, 0.1, rng.random()]))}
+            )
+    ids = rng.permutation(len(annotations)) + first_id
+    for annotation, id_ in zip(annotations, ids.tolist(), strict=True):
+        annotation["id"] = id_
+    rng.shuffle(results)
+    truth = {
+        "images": [{"id": id_, "height": size[0], "width": size[1]} for id_ in pictures.tolist()],
+        "categories": [{"id": id_, "name": f"class {id_}"} for id_ in categories.tolist()],
+        "annotations": annotations,
+    }
+    return truth, results
+
+
+def drawn(*pictures: str, scores=None) -> Instances:
+    """Instances of one 4x4 drawing each: rows separated by "/"."""
+    masks = np.array([[[c == "#" for c in row] for row in picture.split("/")] for picture in pictures])
+    return Instances.of(Masks.from_dense(masks.reshape(-1, 4, 4)), scores=scores)
+
+
+def dataset(*parts: Instances, classes=("cell",)) -> Dataset:
+    return Dataset([Record(None, part.size, part, id=n) for n, part in enumerate(parts, 1)], classes)
+
+
+FULL, TOP, LEFT, CORNER = (
+    "####/####/####/####",
+    "####/####/..../....",
+    "##../##../##../##..",
+    "##../##../..../....",
+)
+
+
+@pytest.mark.parametrize("iou", ["mask", "box"])
+@pytest.mark.parametrize("seed", range(60))
+def test_equals_pycocotools_on_adversarial_scenes(agree, seed, iou):
+    agree(*scene(seed), iou)
+
+
+@pytest.mark.parametrize("iou", ["mask", "box"])
+@pytest.mark.parametrize("seed", range(100, 130))
+def test_equals_pycocotools_when_results_bring_fractional_boxes(agree, seed, iou):
+    agree(*scene(seed, boxes=True), iou)
+
+
+@pytest.mark.parametrize("seed", range(200, 220))
+def test_equals_pycocotools_when_an_annotation_has_id_0(agree, seed):
+    truth, results = scene(seed, first_id=0)
+    report = agree(truth, results, "mask")
+    harmless = not truth["annotations"] or next(a for a in truth["annotations"] if a["id"] == 0)["iscrowd"]
+    assert harmless or "annotation id 0" in report.notices[0]
+
+
+@pytest.mark.parametrize("seed", range(300, 310))
+def test_equals_pycocotools_with_other_parameters(agree, seed):
+    thresholds = np.random.default_rng(seed).permutation(
+        np.linspace(0.02, 1.0, 50)
+    )  # more than one block of 32
+    limits, recalls, ranges = [2, 5, 7, 300], np.linspace(0.1, 0.9, 4), {"few": (3, 20), "all": (0, 50)}
+    params = {"iouThrs": thresholds, "maxDets": limits, "recThrs": recalls, "areaRng": list(ranges.values())}
+    agree(
+        *scene(seed),
+        "mask",
+        params,
+        thresholds=thresholds,
+        max_detections=limits,
+        recalls=recalls,
+        area_ranges=ranges,
+    )
+
+
+@pytest.mark.parametrize("iou", ["mask", "box"])
+def test_equals_pycocotools_on_val2014(agree, shared, iou):
+    folder = shared / "fixtures/formats/coco/val2014_100"
+    truth = json.loads((folder / "instances_val2014_100.json").read_text())
+    kind = {"mask": "segm", "box": "bbox"}[iou]
+    results = json.loads((folder / f"instances_val2014_fake{kind}100_results.json").read_text())
+    report = agree(truth, results, iou)
+    expected = json.loads((folder / "expected.json").read_text())["results"][kind]
+    assert np.round(report.stats, 10).tolist() == list(expected.values())
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
+def test_equals_pycocotools_on_nuclei(agree, shared):
+    truth = json.loads((shared / "data/dsb2018/val.json").read_text())
+    rng = np.random.default_rng(7)
+    results = []
+    for annotation in truth["annotations"]:
+        dense = mask_api.decode(annotation["segmentation"])
+        for _ in range(rng.integers(0, 3)):
+            moved = rle(np.roll(dense, rng.integers(-3, 4, 2), (0, 1)))
+            score = float(np.round(rng.random(), 2))
+            results.append(
+                {"image_id": annotation["image_id"], "category_id": 1, "segmentation": moved, "score": score}
+            )
+    report = agree(truth, results, "mask")
+    assert 0.1 < report.ap < 0.3
+    assert len(report.notices) == 2  # more than 100 nuclei in a picture, and more than 100 detections
+
+
+@pytest.mark.parametrize(
+    "results", [[], [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2], "score": 0.5}]]
+)
+@pytest.mark.parametrize("truth_boxes", [[], [[0, 0, 2, 2]]])
+def test_equals_pycocotools_without_truth_or_detections(agree, results, truth_boxes):
+    annotations = [
+        {"id": n, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 4.0, "bbox": box}
+        for n, box in enumerate(truth_boxes, 1)
+    ]
+    images = [{"id": 1, "height": 4, "width": 4}, {"id": 2, "height": 4, "width": 4}]
+    agree(
+        {"images": images, "categories": [{"id": 1, "name": "a"}], "annotations": annotations}, results, "box"
+    )
+
+
+def test_boxes_count_with_all_bits_of_the_file(agree):
+    # 0.2 + 32 in 32 bits is a little more than 32.2: such a box would not be small any more.
+    right, wrong = [0.2, 0.2, 32.0, 32.0], [0.2, 30.2, 32.0, 32.0]
+    truth = {
+        "images": [{"id": 1, "height": 64, "width": 64}],
+        "categories": [{"id": 1, "name": "a"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 1024.0, "bbox": right}
+        ],
+    }
+    results = [
+        {"image_id": 1, "category_id": 1, "bbox": box, "score": score}
+        for box, score in ((wrong, 0.9), (right, 0.8))
+    ]
+    assert agree(truth, results, "box").ap_small == pytest.approx(0.5)
+    known = Instances((64, 64), [[0.2, 0.2, 32.2, 32.2]], [0], extras={"area": [1024.0]})
+    found = Instances((64, 64), [[0.2, 30.2, 32.2, 62.2], [0.2, 0.2, 32.2, 32.2]], [0, 0], [0.9, 0.8])
+    assert evaluate(dataset(known), dataset(found), iou="box").ap_small == pytest.approx(1.0)
+
+
+def test_hand_drawn_example():
+    truth = dataset(drawn(TOP, LEFT), drawn(FULL))
+    predictions = dataset(drawn(TOP, CORNER, scores=[0.9, 0.8]), drawn(TOP, scores=[0.7]))
+    report = evaluate(truth, predictions)
+    # By score: TOP is right up to IoU 1; CORNER covers half of LEFT, TOP half of FULL: right at 0.5 only.
+    assert report.recall[:, 0, 0, 2].tolist() == pytest.approx([1.0] + [1 / 3] * 9)
+    assert report.ap50 == pytest.approx(1.0)
+    assert report.ap75 == pytest.approx(34 / 101)
+    assert report.ap == pytest.approx((1 + 9 * 34 / 101) / 10)
+    assert report.ar_1 == pytest.approx((2 / 3 + 9 / 3) / 10)
+    assert report.ap_small == report.ap
+    assert (report.stats[[4, 5, 10, 11]] == -1).all()
+    assert np.isnan([report.ap_medium, report.ap_large, report.ar_medium, report.ar_large]).all()
+    assert report.class_ap(0.5) == pytest.approx([1.0])
+    assert (report.pictures, report.objects, report.detections, report.notices) == (2, 3, 3, ())
+
+
+def test_perfect_predictions_score_one():
+    masks = drawn(TOP, LEFT)
+    report = evaluate(dataset(masks), dataset(masks.replace(scores=[0.5, 0.5])))
+    assert report.ap == pytest.approx(1.0)
+    assert report.ar_10 == report.ar_100 == report.ar_small == 1.0
+
+
+def test_order_of_records_does_not_matter(tmp_path):
+    truth, results = scene(3)
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    known = coco.read(tmp_path / "truth.json")
+    found = coco.read_results(tmp_path / "results.json", tmp_path / "truth.json")
+    expected = evaluate(known, found)
+    turned = evaluate(known.with_records(reversed(known.records)), found)
+    assert np.array_equal(turned.precision, expected.precision)
+    assert np.array_equal(turned.scores, expected.scores)
+
+
+def test_pictures_without_predictions_may_be_left_out():
+    truth = dataset(drawn(TOP), drawn(LEFT))
+    report = evaluate(truth, dataset(drawn(TOP, scores=[0.9])))
+    assert report.ar_100 == 0.5
+
+
+def test_empty_predictions_may_lack_masks_and_scores():
+    nothing = Instances((4, 4), np.zeros((0, 4)), [])
+    assert evaluate(dataset(drawn(TOP)), dataset(nothing)).ap == 0.0
+    assert np.isnan(evaluate(dataset(nothing), dataset(drawn(TOP, scores=[0.9]))).ap)
+
+
+@pytest.mark.parametrize("classes", [(), ("cell",)])
+def test_empty_datasets(classes):
+    report = evaluate(Dataset([], classes), Dataset([], classes))
+    assert report.stats.tolist() == [-1.0] * 12
+    assert report.precision.shape == (10, 101, len(classes), 4, 3)
+
+
+def test_classes_are_matched_by_name():
+    truth = Dataset([Record(None, (4, 4), drawn(TOP, LEFT).replace(labels=[0, 1]), 1)], ["cat", "dog"])
+    found = drawn(LEFT, TOP, FULL, scores=[0.9, 0.8, 1.0]).replace(labels=[0, 1, 2])
+    predictions = Dataset([Record(None, (4, 4), found, 1)], ["dog", "cat", "cow"])
+    report = evaluate(truth, predictions)
+    assert report.class_ap() == pytest.approx([1.0, 1.0])
+    assert report.detections == 2
+    assert report.notices == ("The truth does not know 1 predicted classes; they were left out: cow.",)
+
+
+def test_notices_say_when_the_limit_bites():
+    found = drawn(TOP, LEFT, CORNER, scores=[0.3, 0.2, 0.1])
+    report = evaluate(dataset(drawn(TOP, LEFT, CORNER)), dataset(found), max_detections=[2])
+    assert report.ar_100 == pytest.approx(2 / 3)
+    assert report.notices == (
+        "In 1 pictures there are more than 2 objects of one class (up to 3), so recall cannot reach 1. "
+        "Raise max_detections.",
+        "In 1 pictures there are more than 2 detections of one class; 1 of lowest score were not counted. "
+        "Raise max_detections to count them.",
+    )
+
+
+def test_rows_follow_the_limits():
+    found = drawn(TOP, LEFT, CORNER, scores=[0.3, 0.2, 0.1])
+    report = evaluate(dataset(drawn(TOP, LEFT, CORNER)), dataset(found), max_detections=(3, 1, 2))
+    assert report.max_detections == (1, 2, 3)
+    assert (report.ar_1, report.ar_10, report.ar_100) == pytest.approx((1 / 3, 2 / 3, 1))
+    assert [report.limit(row) for row in report.rows] == [3] * 6 + [1, 2] + [3] * 4
+    two = evaluate(dataset(drawn(TOP, LEFT, CORNER)), dataset(found), max_detections=(1, 3))
+    assert (two.ar_1, two.ar_100) == pytest.approx((1 / 3, 1))
+    assert np.isnan(two.ar_10)
+
+
+def test_a_detection_area_that_is_not_the_masks_is_noticed():
+    found = drawn(TOP, scores=[0.5]).replace(extras={"area": [2000.0]})
+    report = evaluate(dataset(drawn(TOP)), dataset(found))
+    assert "1 predictions come with an area other than their mask's" in report.notices[0]
+    assert evaluate(dataset(drawn(TOP)), dataset(found), fields=Fields(area=None)).notices == ()
+
+
+def test_stale_extras_do_not_count():
+    stale = {"score": [0.1, 0.2], "bbox": [[0, 0, 1, 1], [0, 0, 1, 1]]}
+    found = drawn(FULL, TOP, scores=[0.9, 0.3]).replace(extras=stale)
+    fresh = found.replace(extras={})
+    for iou in ("mask", "box"):
+        a, b = (evaluate(dataset(drawn(TOP)), dataset(one), iou=iou) for one in (found, fresh))
+        assert np.array_equal(a.scores, b.scores)
+        assert np.array_equal(a.precision, b.precision)
+
+
+def test_report_as_plain_values():
+    report = evaluate(dataset(drawn(TOP)), dataset(drawn(TOP, scores=[0.5])))
+    plain = json.loads(json.dumps(report.as_dict()))
+    assert plain["stats"]["ap50"] == report.ap50
+    assert plain["stats"]["ap_large"] is None
+    assert plain["classes"] == [{"name": "cell", "ap": report.ap, "ap50": report.ap50}]
+    assert repr(report) == "Report(mask AP 1.0000, AP50 1.0000, 1 pictures)"
+
+
+GOOD = dataset(drawn(TOP, scores=[0.5]))
+
+
+@pytest.mark.parametrize(
+    ("truth", "predictions", "options", "message"),
+    [
+        (GOOD, GOOD, {"iou": "bbox"}, 'iou must be "mask" or "box", got \'bbox\''),
+        (GOOD, GOOD, {"thresholds": []}, r"thresholds must lie in \(0, 1\], got \[\]"),
+        (GOOD, GOOD, {"thresholds": [0.0]}, r"thresholds must lie in \(0, 1\], got \[0.0\]"),
+        (GOOD, GOOD, {"thresholds": [float("nan")]}, r"thresholds must lie in \[0, 1\], got nan"),
+        (GOOD, GOOD, {"recalls": [0.5, 0.1]}, "recalls must be ascending"),
+        (GOOD, GOOD, {"max_detections": []}, r"max_detections must be numbers of at least 1, got \(\)"),
+        (
+            GOOD,
+            GOOD,
+            {"max_detections": [0, 5]},
+            r"max_detections must be numbers of at least 1, got \(0, 5\)",
+        ),
+        (GOOD, GOOD, {"area_ranges": {}}, "area_ranges must name at least one range"),
+        (
+            GOOD,
+            GOOD,
+            {"area_ranges": {"a": (2, 1)}},
+            r"area_ranges\['a'\] must be \(least, greatest\), got \(2, 1\)",
+        ),
+        (GOOD, dataset(drawn(TOP)), {}, "predictions must have scores, got None. Pass truth first"),
+        (
+            GOOD,
+            dataset(*[drawn(TOP, scores=[0.5])] * 2),
+            {},
+            "about records of truth, got 1 unknown ids, such as 2",
+        ),
+        (GOOD, Dataset([], ["dog"]), {}, r"share classes with truth \(cell\), got dog"),
+        (
+            Dataset([], list("aba")),
+            Dataset([], list("ab")),
+            {},
+            "classes of truth must be unique .* got 'a' twice",
+        ),
+        (
+            GOOD,
+            dataset(Instances((5, 4), [[0, 0, 1, 1]], [0], [0.5])),
+            {"iou": "box"},
+            r"record 1 must have the size of its truth \(4, 4\), got \(5, 4\)",
+        ),
+        (
+            GOOD,
+            dataset(Instances((4, 4), [[0, 0, 1, 1]], [0], [0.5])),
+            {},
+            'predictions must have masks, got boxes only. Pass iou="box"',
+        ),
+    ],
+)
+def test_wrong_arguments(truth, predictions, options, message):
+    with pytest.raises(ValueError, match=f"^evaluate: .*{message}"):
+        evaluate(truth, predictions, **options)
+
+
+def test_default_ranges_are_cocos():
+    assert list(AREA_RANGES.values()) == [(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)]
