@@ -64,8 +64,9 @@ class Record:
         Args:
             **changes: New values by field name.
 
-        >>> Record(None, (4, 6), Instances.empty((4, 6)), id=7).replace(instances=Instances.empty((2,
-        2))).size (2, 2)
+        >>> record = Record(None, (4, 6), Instances.empty((4, 6)), id=7)
+        >>> record.replace(instances=Instances.empty((2, 2))).size
+        (2, 2)
         """
         if "instances" in changes:
             changes.setdefault("size", changes["instances"].size)

@@ -90,8 +90,7 @@ class Instances:
 
         Args:
             size: (height, width) of the canvas.
-            scored: True for a prediction (scores are an empty array), False for ground truth (scores are
-                None).
+            scored: True for a prediction (scores are an empty array), False for ground truth (None).
 
         >>> Instances.empty((4, 6), scored=True)
         Instances(0, size=(4, 6), scores, masks)
@@ -148,9 +147,7 @@ class Instances:
         """
         sets = list(parts)
         if not sets:
-            raise ValueError(
-                "Instances.concat: parts must hold at least one set, got none. Use Instances.empty(size)"
-            )
+            raise ValueError("Instances.concat: parts must hold at least one set, got none")
         sizes = sorted({part.size for part in sets})
         if len(sizes) > 1:
             raise ValueError(f"Instances.concat: parts must have one size, got {sizes[0]} and {sizes[1]}")
@@ -182,9 +179,8 @@ class Instances:
         """
         unknown = [name for name in changes if name not in self.__slots__]
         if unknown:
-            raise TypeError(
-                f"Instances.replace: fields must be among {', '.join(self.__slots__)}, got {unknown[0]!r}"
-            )
+            known = ", ".join(self.__slots__)
+            raise TypeError(f"Instances.replace: fields must be among {known}, got {unknown[0]!r}")
         return dataclasses.replace(self, **changes)
 
     def __len__(self) -> int:
@@ -298,10 +294,8 @@ def _boxes(value: ArrayLike) -> NDArray[np.float32]:
 
 def _crowd(value: ArrayLike, count: int) -> NDArray[np.bool_]:
     source = np.asarray(value)
-    if source.dtype.kind in "iu" and ((source != 0) & (source != 1)).any():
-        raise ValueError(
-            f"Instances: crowd must hold bools (or 0 and 1), got {source[(source != 0) & (source != 1)][0]}"
-        )
+    if source.dtype.kind in "iu" and (wrong := source[(source != 0) & (source != 1)]).size:
+        raise ValueError(f"Instances: crowd must hold bools (or 0 and 1), got {wrong[0]}")
     return _column("crowd", source, np.bool_, _FLAGS, count)
 
 
@@ -343,9 +337,9 @@ def _extras(extras: object, count: int) -> Mapping[str, NDArray[Any]]:
 
 
 def _index(index: object, count: int) -> slice | NDArray[Any]:
-    """A slice or checked positions; one normal form for arrays and masks."""
+    """Checked positions, or a slice of neighbours: what is selected is always contiguous."""
     if isinstance(index, slice):
-        return index
+        return index if index.step in (None, 1) else np.arange(count)[index].copy()
     if isinstance(index, int | np.integer):
         stop = index + 1 or ""
         raise TypeError(
