@@ -35,7 +35,9 @@ def eval_command(
     match: Annotated[
         bool, Parameter(name="--matching", negative="", help="Count matched objects too.")
     ] = False,
-    min_score: Annotated[float, Parameter(help="Predictions below it are left out of --matching.")] = 0.0,
+    min_score: Annotated[
+        float | None, Parameter(help="Predictions below it are left out of --matching.")
+    ] = None,
 ) -> int:
     """Compare predictions with the truth: COCO's average precision, equal to pycocotools.
 

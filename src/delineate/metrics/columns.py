@@ -178,7 +178,7 @@ def _class_lookup(where: str, truth: Sequence[str], predictions: Sequence[str]) 
         )
     notices = []
     if missing:
-        names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        names = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
         notices.append(
             f"The truth does not know {len(missing)} predicted classes; they were left out: {names}."
         )

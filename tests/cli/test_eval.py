@@ -1,0 +1,172 @@
+import json
+
+import numpy as np
+import pytest
+
+from delineate import Dataset, Instances, Masks, Record
+from delineate.cli import main
+from delineate.cli.eval import eval_command
+from delineate.errors import DelineateError, FormatError
+from delineate.formats import coco
+from delineate.metrics import evaluate, matching
+
+# The tests set sys.argv, as a shell does.
+pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens:UserWarning")
+
+
+def objects(*boxes, **fields) -> Instances:
+    masks = np.zeros((len(boxes), 8, 10), bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+    return Instances.of(Masks.from_dense(masks), **fields)
+
+
+@pytest.fixture
+def truth() -> Dataset:
+    parts = objects((0, 0, 4, 4), (5, 0, 9, 4)), objects((2, 2, 8, 6)), Instances.empty((8, 10))
+    rows = zip("abc", parts, (7, 3, 5), strict=True)
+    return Dataset([Record(f"images/{name}.png", (8, 10), part, n) for name, part, n in rows], ["nucleus"])
+
+
+@pytest.fixture
+def found(truth) -> Dataset:
+    parts = (
+        objects((0, 0, 4, 3), (5, 4, 9, 8), scores=[0.9, 0.3]),
+        objects((2, 2, 8, 6), scores=[0.6]),
+        objects((0, 0, 1, 1), scores=[0.7]),
+    )
+    return truth.with_records(r.replace(instances=part) for r, part in zip(truth, parts, strict=True))
+
+
+@pytest.fixture
+def files(truth, found, tmp_path):
+    """Paths of the truth, of self-contained predictions and of a bare results list."""
+    coco.write(truth, tmp_path / "truth.json")
+    coco.write(found, tmp_path / "predictions.json")
+    coco.write_results(found, tmp_path / "results.json", tmp_path / "truth.json")
+    return tmp_path / "truth.json", tmp_path / "predictions.json", tmp_path / "results.json"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """The command line as a user calls it: exit code, stdout, stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["delineate", "eval", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        text = capsys.readouterr()
+        return end.value.code or 0, text.out, text.err
+
+    return call
+
+
+def lines(text: str, start: str) -> list[list[str]]:
+    rows = [line.replace("│", " ").split() for line in text.splitlines()]
+    return [row for row in rows if row[:1] == [start]]
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_prints_the_twelve_numbers(run, files, truth, found, which):
+    code, out, err = run(files[0], files[which])
+    assert (code, err) == (0, "")
+    report = evaluate(truth, found)
+    shown = [row[-1] for name in ("AP", "AR") for row in lines(out, name)]
+    assert shown == ["-" if value < 0 else f"{value:.4f}" for value in report.stats]
+    assert "3 pictures, 3 objects, 4 detections, 1 class\n" in out
+    assert lines(out, "AP")[0] == ["AP", "0.50:0.95", "all", "100", f"{report.ap:.4f}"]
+
+
+def test_writes_json(run, files, truth, found, tmp_path):
+    code, _, _ = run(*files[:2], "--json", tmp_path / "report.json", "--matching", "--min-score", "0.5")
+    assert code == 0
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["ap"] == json.loads(json.dumps(evaluate(truth, found).as_dict()))
+    expected = matching(truth, found, min_score=0.5).as_dict()
+    assert content["matching"] == {"min_score": 0.5, **json.loads(json.dumps(expected))}
+    assert content["notices"] == []
+    assert content["truth"].endswith("truth.json")
+
+
+def test_matching_table(run, files):
+    _, out, _ = run(*files[:2], "--matching")
+    assert lines(out, "0.50") == [["0.50", "2", "2", "1", "0.5000", "0.6667", "0.5714", "0.4000", "0.8750"]]
+    assert "mean over thresholds: 0.3067" in out
+
+
+def test_boxes_and_limits(run, files, truth, found):
+    _, out, _ = run(*files[:2], "--iou", "box", "--max-detections", "1")
+    report = evaluate(truth, found, iou="box", max_detections=[1])
+    assert lines(out, "AP")[0][-2:] == ["1", f"{report.ap:.4f}"]
+    assert "Note: In 1 pictures there are more than 1 objects of one class (up to 2)" in out
+    assert "Raise --max-detections to count them." in out
+
+
+def test_classes_are_listed_when_few(run, tmp_path):
+    def write(count):
+        classes = [f"class{n}" for n in range(count)]
+        part = objects((0, 0, 4, 4), (5, 0, 9, 4), labels=[0, 1])
+        data = Dataset([Record("a.png", (8, 10), part, 1)], classes)
+        coco.write(data, tmp_path / "truth.json")
+        found = data[0].replace(instances=part.replace(scores=[1, 1]))
+        coco.write(data.with_records([found]), tmp_path / "found.json")
+        return run(tmp_path / "truth.json", tmp_path / "found.json")[1]
+
+    few = write(3)
+    assert lines(few, "class1") == [["class1", "1.0000", "1.0000", "1.0000"]]
+    assert lines(few, "class2") == [["class2", "-", "-", "-"]]
+    assert not lines(write(21), "class1")
+
+
+def test_pictures_are_matched_by_name_before_id(run, files, found, truth, tmp_path):
+    renumbered = [record.replace(id=n) for n, record in enumerate(reversed(found.records), 1)]
+    coco.write(found.with_records(renumbered), tmp_path / "other.json")
+    assert run(files[0], tmp_path / "other.json") == run(*files[:2])
+
+
+def test_pictures_left_out_are_noticed(run, files, found, tmp_path):
+    coco.write(found[:1], tmp_path / "some.json")
+    code, out, _ = run(files[0], tmp_path / "some.json")
+    assert code == 0
+    assert "Note: 2 of 3 pictures are not in some.json; their objects count as missed." in out
+
+
+def test_mistakes_end_with_a_message_and_code_2(run, files, truth, found, tmp_path):
+    def message(*arguments):
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        return err
+
+    coco.write(truth.with_records([truth[0].replace(path="x/new.png", id=99)]), tmp_path / "new.json")
+    coco.write(
+        found.with_records([found[0], found[1].replace(path="elsewhere/a.png")]), tmp_path / "twice.json"
+    )
+    coco.write(Dataset(found.records, ["cell"]), tmp_path / "cells.json")
+    boxes = [r.replace(instances=r.instances.replace(masks=None)) for r in found]
+    coco.write(found.with_records(boxes), tmp_path / "boxes.json")
+    assert "nothing.json: " in message(files[0], tmp_path / "nothing.json")
+    assert "scores, got none. The truth comes first, then the predictions." in message(files[0], files[0])
+    assert "new.json: image 99: picture must be one of the truth" in message(files[0], tmp_path / "new.json")
+    assert "twice.json: pictures must be different, got two for 7" in message(
+        files[0], tmp_path / "twice.json"
+    )
+    assert "share classes with truth (nucleus), got cell" in message(files[0], tmp_path / "cells.json")
+    assert "boxes.json: has boxes only. Compare boxes with --iou box." in message(
+        files[0], tmp_path / "boxes.json"
+    )
+    assert "--max-detections must be at least 1, got 0" in message(*files[:2], "--max-detections", 0)
+
+
+def test_report_into_a_missing_folder_is_refused(run, files, tmp_path):
+    code, _, err = run(*files[:2], "--json", tmp_path / "nowhere/report.json")
+    assert code == 2
+    assert "nowhere/report.json: cannot be written" in err
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_function_raises_what_the_command_prints(files, tmp_path):
+    with pytest.raises(FormatError, match=r"nothing.json: cannot be read: No such file or directory\."):
+        eval_command(files[0], tmp_path / "nothing.json")
+    with pytest.raises(DelineateError, match="must be at least 1, got -3"):
+        eval_command(*files[:2], max_detections=-3)
+    assert eval_command(*files[:2]) == 0
