@@ -98,9 +98,8 @@ def _opened(file: IO[bytes], where: str | Path) -> Picture:
         raise FormatError(where, "", f"picture must be readable, got: {_words(error)}.") from error
     height, width = picture.size
     if height * width > MAX_PIXELS:
-        raise FormatError(
-            where, "", f"picture must have at most {MAX_PIXELS} pixels, got {height} x {width}."
-        )
+        text = f"picture must have at most {MAX_PIXELS} pixels, got {height} x {width}. Cut it into tiles"
+        raise FormatError(where, "", text)
     return Picture(picture.size, picture.orientation, functools.partial(_decoded, picture.decode, where))
 
 
@@ -169,7 +168,7 @@ def _pixels(
     if rawmode == "LA;16B":  # grey and alpha, 16 bits each: four bytes, taken as they are
         _set_rawmode(picture, "RGBA")
         return np.asarray(picture).view(">u2")
-    if picture.tile[0][0] == "libtiff" and rawmode in _NATIVE:
+    if rawmode in _NATIVE and picture.tile[0][0] == "libtiff":
         _set_rawmode(picture, _NATIVE[rawmode])
     if rawmode.partition(";")[2] in ("16B", "16L", "16N") and picture.mode in ("RGB", "RGBA"):
         array = _sixteen_bits(picture, file, where, rawmode)

@@ -51,7 +51,10 @@ def read_image(source: str | Path | bytes, *, orient: bool = True) -> NDArray[np
     """
     with files.opened(source) as picture:
         array = to_rgb8(picture.decode())
-    return np.ascontiguousarray(files.turned(array, picture.orientation) if orient else array)
+    if orient:
+        array = files.turned(array, picture.orientation)
+    # Writable, for whoever draws on it or hands it to torch; Pillow's own memory is not.
+    return np.require(array, requirements=["C", "W"])
 
 
 def read_size(source: str | Path | bytes, *, orient: bool = True) -> tuple[int, int]:
