@@ -13,21 +13,55 @@ app = cyclopts.App(
     name="delineate",
     help="Detect every object in a picture and delineate each one with its own mask.",
     version=__version__,
-    help_epilogue="Start with: delineate predict PICTURES... --out DIR",
+    help_epilogue="Start with:  delineate predict PICTURES... --out DIR",
     help_format="plaintext",
 )
-app.command("delineate.cli.predict:predict_command", name="predict", help="Segment pictures.")
-app.command("delineate.cli.eval:eval_command", name="eval", help="Compare predictions with the truth.")
-app.command("delineate.cli.train:train_command", name="train", help="Train a model on annotated pictures.")
-app.command("delineate.cli.export:export_command", name="export", help="Write a trained model as an ONNX file.")
-app.command("delineate.cli.models:models_command", name="models", help="List the models, their licences and sources.")
+
+
+def _add(name: str, summary: str, *examples: str) -> None:
+    """Registers ``delineate.cli.NAME:NAME_command``; its module is imported when it runs."""
+    app.command(
+        f"delineate.cli.{name}:{name}_command",
+        name=name,
+        help=summary,
+        help_epilogue="Examples:\n\n" + "\n\n".join(f"  delineate {name} {example}" for example in examples),
+    )
+
+
+_add(
+    "predict",
+    "Segment pictures: overlays, predictions.json (COCO) and objects.csv. Exit code 0: all pictures; 1: some could not "
+    "be read; 2: nothing could be done.",
+    "cells/*.png --out results",
+    "slides --out results --pixel-size 0.325",
+    "street.jpg --model yolov8n-seg.onnx --score 0.4 --out results",
+)
+_add(
+    "eval",
+    "Compare predictions with the truth: COCO's average precision, and matched objects.",
+    "truth.json results/predictions.json",
+    "truth.json results/predictions.json --max-detections 1000 --matching --json report.json",
+)
+_add(
+    "train",
+    "Train a model on annotated pictures (COCO files).",
+    "recipes/nuclei.toml --out runs/nuclei --set data.root=data/dsb2018",
+    "--set data.train=train.json --set data.val=val.json --set size=320 --out runs/mine",
+    "recipes/nuclei.toml --out runs/nuclei --resume",
+)
+_add(
+    "export",
+    "Write a trained model as an ONNX file that says all about itself, and check that it computes the same.",
+    "runs/mine/best.safetensors --out mine.onnx --licence CC-BY-4.0 --samples pictures",
+)
+_add("models", "List the models that are here, and those that can be trained, with their licences.", "")
 
 
 def main() -> None:
     """Runs the command line; errors of this package end in one line on stderr and exit code 2."""
     try:
         result = app()
-    except DelineateError as error:
+    except (DelineateError, ValueError, OSError) as error:
         sys.stderr.write(f"delineate: {error}\n")
         sys.exit(2)
     except KeyboardInterrupt:

@@ -39,6 +39,7 @@ class _Done:
 
 def predict_command(
     images: Annotated[tuple[str, ...], Parameter(help="Pictures, folders of pictures, or patterns such as 'a/*.png'.")],
+    /,
     *,
     out: Annotated[Path, Parameter(help="Folder for the results; made if missing.")],
     model: Annotated[str, Parameter(help="Name of an embedded model, or path of an ONNX file.")] = "nuclei",
@@ -48,17 +49,7 @@ def predict_command(
     coco_results: Annotated[bool, Parameter(negative="", help="predictions.json as a bare COCO results list.")] = False,
     overlays: Annotated[bool, Parameter(help="Draw the pictures with their objects.")] = True,
 ) -> int:
-    """Segment pictures: overlays, predictions.json (COCO) and objects.csv.
-
-    Examples:
-        delineate predict cells/*.png --out results
-
-        delineate predict slides --out results --pixel-size 0.325
-
-        delineate predict street.jpg --model yolov8n-seg.onnx --score 0.4 --out results
-
-    Exit code: 0 when every picture was segmented, 1 when some could not be read, 2 when nothing could be done.
-    """
+    """Segments pictures; see `delineate predict --help`."""
     paths, failures = _find(images)
     if not paths and not failures:
         sys.stderr.write("delineate predict: no pictures found. Name pictures, folders of pictures, or patterns.\n")

@@ -20,27 +20,14 @@ if TYPE_CHECKING:
 
 
 def train_command(
-    config: Path | None = None,
+    config: Annotated[Path | None, Parameter(help="A TOML file; what it leaves out keeps its default.")] = None,
+    /,
     *,
     out: Annotated[Path, Parameter(help="Folder for checkpoints and logs.")] = Path("runs/train"),
     set_: Annotated[tuple[str, ...], Parameter(name="--set", help="Change one setting: optimiser.rate=0.001")] = (),
     resume: Annotated[bool, Parameter(negative="", help="Go on from the last completed epoch in --out.")] = False,
 ) -> int:
-    """Train a model on annotated pictures.
-
-    Examples:
-        delineate train recipes/nuclei.toml --out runs/nuclei --set data.root=data/dsb2018
-
-        delineate train --set data.train=train.json --set data.val=val.json --set size=320
-
-        delineate train recipes/nuclei.toml --out runs/nuclei --resume
-
-    Args:
-        config: A TOML file; every setting that it leaves out keeps its default.
-        out: Folder for config.json, last.safetensors, best.safetensors, metrics.csv and TensorBoard logs.
-        set_: Settings that win over the file; may be given several times.
-        resume: Continue the run in --out, with the same outcome as if it had not stopped.
-    """
+    """Trains a model; see `delineate train --help`."""
     if importlib.util.find_spec("torch") is None:
         raise MissingExtra("torch", "torch")
     from delineate.train import fit, load_config
