@@ -41,7 +41,7 @@ def check_dense(dense: object) -> NDArray[np.uint8]:
 def check_index(index: object, length: int) -> NDArray[np.int64]:
     """Returns the chosen positions, 0 <= position < length, for a slice, a bool array or an int array."""
     if isinstance(index, slice):
-        return np.arange(length, dtype=np.int64)[index]
+        return np.ascontiguousarray(np.arange(length, dtype=np.int64)[index])
     if isinstance(index, int | np.integer) or np.ndim(index) != 1:  # type: ignore[arg-type]
         raise TypeError(
             f"index must be a slice, an int array or a bool array, got {index!r:.60}. "
@@ -85,7 +85,7 @@ def _whole_numbers(values: object, name: str) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except (ValueError, OverflowError):
-        array = np.empty(0, object)
+        array = np.array(None)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"{name} must be whole numbers in one row, got {values!r:.60}.")
     return array if array.size else np.empty(0, np.int64)
@@ -197,7 +197,7 @@ def _polygon(i: int, p: int, polygon: object) -> NDArray[np.float64]:
     try:
         array = np.asarray(polygon)
     except ValueError:
-        array = np.empty(0, object)
+        array = np.array(None)
     if array.dtype.kind not in "iuf" or not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 2)):
         raise ValueError(
             f"masks[{i}]: polygon {p} must be numbers x, y, x, y, ... or an array of shape (K, 2), "

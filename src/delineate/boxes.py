@@ -43,8 +43,8 @@ def clip(boxes: ArrayLike, size: tuple[int, int]) -> NDArray[Any]:
     >>> clip([[-1, 2, 9, 9]], (4, 5))
     array([[0., 2., 5., 4.]])
     """
-    height, width = size
-    return np.asarray(np.clip(_checked(boxes), 0, np.array([width, height, width, height])))
+    boxes, (height, width) = _checked(boxes), size
+    return np.asarray(np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype)))
 
 
 def from_xywh(boxes: ArrayLike) -> NDArray[Any]:

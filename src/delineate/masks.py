@@ -249,9 +249,7 @@ class Masks:
     def _position(self, i: int) -> int:
         at = operator.index(i)
         if not -len(self) <= at < len(self):
-            raise IndexError(
-                f"i must be within {-len(self)} to {len(self) - 1} for {len(self)} masks, got {at}."
-            )
+            raise IndexError(f"i must be within {-len(self)} to {len(self) - 1}, got {at}.")
         return at % len(self)
 
     def cells(self, stride: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int32]]:
