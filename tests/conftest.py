@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("delineate", deadline=None)  # a busy machine is no failure
+settings.load_profile("delineate")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
