@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "blend.hpp"
 #include "warp.hpp"
 
 namespace nb = nanobind;
@@ -14,6 +15,8 @@ using namespace nb::literals;
 namespace {
 
 using Picture = nb::ndarray<const uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
+using WritablePicture = nb::ndarray<uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
+using Curve = nb::ndarray<const uint8_t, nb::shape<256>, nb::c_contig, nb::device::cpu>;
 using Tensor = nb::ndarray<float, nb::shape<1, 3, -1, -1>, nb::c_contig, nb::device::cpu>;
 
 void letterbox(Picture image, Tensor out, std::array<int64_t, 4> content, std::array<float, 3> gain,
@@ -38,10 +41,36 @@ void letterbox(Picture image, Tensor out, std::array<int64_t, 4> content, std::a
     delineate::letterbox(image.data(), height, width, spec, out.data(), threads);
 }
 
+std::array<int64_t, 256> count_levels(Picture image) {
+    nb::gil_scoped_release release;
+    return delineate::count_levels({image.data(), image.size()});
+}
+
+void map_levels(Picture image, Curve curve, WritablePicture out) {
+    if (out.size() != image.size()) throw nb::value_error("map_levels: out must have the image's size");
+    nb::gil_scoped_release release;
+    delineate::map_levels({image.data(), image.size()}, std::span<const uint8_t, 256>(curve.data(), 256), out.data());
+}
+
+void blend(WritablePicture image, const delineate::Rle& masks,
+           nb::ndarray<const uint8_t, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu> colours, int alpha, int outline) {
+    if (static_cast<int64_t>(image.shape(0)) != masks.height || static_cast<int64_t>(image.shape(1)) != masks.width ||
+        static_cast<int64_t>(colours.shape(0)) != masks.size() || alpha < 0 || alpha > 256 || outline < 0) {
+        throw nb::value_error("blend: image, masks, colours and alpha do not fit together");
+    }
+    nb::gil_scoped_release release;
+    delineate::blend(image.data(), masks, {colours.data(), colours.size()}, alpha, outline);
+}
+
 }  // namespace
 
 void bind_images(nb::module_& m) {
     m.def("letterbox", &letterbox, "image"_a.noconvert(), "out"_a.noconvert(), "content"_a, "gain"_a, "bias"_a, "pad"_a,
           "reversed"_a, "threads"_a,
           "Resize image into out[content = top, left, height, width], pad the rest, write level * gain + bias.");
+    m.def("count_levels", &count_levels, "image"_a.noconvert(), "How often each of the 256 levels occurs.");
+    m.def("map_levels", &map_levels, "image"_a.noconvert(), "curve"_a.noconvert(), "out"_a.noconvert(),
+          "out = curve[image].");
+    m.def("blend", &blend, "image"_a.noconvert(), "masks"_a, "colours"_a.noconvert(), "alpha"_a, "outline"_a,
+          "Paint masks over image in place; alpha in 256ths, outline in pixels.");
 }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "pairs.hpp"
 #include "simd.hpp"
 #include "threads.hpp"
 
@@ -148,42 +149,62 @@ float native_threshold(const Head& head, double score) {
     return static_cast<float>(std::log(score / (1 - score)));
 }
 
-}  // namespace
-
-Detections detect(const Head& head, const Selection& selection) {
+// Candidates above the threshold, best first, without those whose box is of no use; `boxes` gets (N, 4).
+std::vector<Candidate> candidates_of(const Head& head, const Selection& selection, std::vector<float>& boxes) {
     auto found = above(head, native_threshold(head, selection.score));
     const auto better = [](const Candidate& a, const Candidate& b) {
         return a.score > b.score || (a.score == b.score && a.anchor < b.anchor);
     };
     if (static_cast<int64_t>(found.size()) > selection.max_candidates) {
         std::nth_element(found.begin(), found.begin() + selection.max_candidates, found.end(), better);
-        found.resize(selection.max_candidates);
+        found.resize(static_cast<size_t>(selection.max_candidates));
     }
     std::sort(found.begin(), found.end(), better);
-    Detections out;
-    std::vector<std::array<float, 4>> kept;
-    for (const auto& candidate : found) {
-        if (static_cast<int64_t>(kept.size()) == selection.max_detections) break;
+    std::erase_if(found, [&](const Candidate& candidate) {
         const auto box = box_of(head, candidate.anchor);
-        if (!usable(box)) continue;
-        const float area = (box[2] - box[0]) * (box[3] - box[1]);
-        bool suppressed = false;
-        for (size_t k = 0; k < kept.size() && !suppressed; ++k) {
-            if (!selection.agnostic && out.labels[k] != candidate.label) continue;
-            const auto& other = kept[k];
-            const float w = std::min(box[2], other[2]) - std::max(box[0], other[0]);
-            const float h = std::min(box[3], other[3]) - std::max(box[1], other[1]);
-            if (w <= 0 || h <= 0) continue;
-            const float joint = w * h;
-            suppressed = joint > static_cast<float>(selection.iou) * (area + (other[2] - other[0]) * (other[3] - other[1]) - joint);
-        }
-        if (suppressed) continue;
-        kept.push_back(box);
-        out.boxes.insert(out.boxes.end(), box.begin(), box.end());
-        const bool logits = head.layout == Head::Layout::bins;
-        out.scores.push_back(logits ? static_cast<float>(1 / (1 + std::exp(-static_cast<double>(candidate.score)))) : candidate.score);
-        out.labels.push_back(candidate.label);
-        append_coefficients(head, candidate.anchor, out.coefficients);
+        if (!usable(box) || !std::isfinite(candidate.score)) return true;
+        boxes.insert(boxes.end(), box.begin(), box.end());
+        return false;
+    });
+    return found;
+}
+
+// Indices of the candidates that greedy suppression leaves, best first.
+std::vector<int64_t> suppress(const std::vector<Candidate>& found, const std::vector<float>& boxes,
+                              const Selection& selection) {
+    std::vector<int64_t> order(found.size());
+    std::iota(order.begin(), order.end(), int64_t{0});
+    const auto threshold = static_cast<float>(selection.iou);
+    if (selection.agnostic) return box_nms(boxes, order, threshold);
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return found[a].label < found[b].label; });
+    std::vector<int64_t> kept;
+    for (size_t begin = 0; begin < order.size();) {
+        size_t end = begin + 1;
+        while (end < order.size() && found[order[end]].label == found[order[begin]].label) ++end;
+        const auto part = box_nms(boxes, {order.data() + begin, end - begin}, threshold);
+        kept.insert(kept.end(), part.begin(), part.end());
+        begin = end;
+    }
+    std::sort(kept.begin(), kept.end());
+    return kept;
+}
+
+}  // namespace
+
+Detections detect(const Head& head, const Selection& selection) {
+    std::vector<float> boxes;
+    const auto found = candidates_of(head, selection, boxes);
+    auto kept = suppress(found, boxes, selection);
+    if (static_cast<int64_t>(kept.size()) > selection.max_detections)
+        kept.resize(static_cast<size_t>(selection.max_detections));
+    const bool logits = head.layout == Head::Layout::bins;
+    Detections out;
+    for (const int64_t i : kept) {
+        const double score = found[i].score;
+        out.boxes.insert(out.boxes.end(), &boxes[4 * i], &boxes[4 * i] + 4);
+        out.scores.push_back(static_cast<float>(logits ? 1 / (1 + std::exp(-score)) : score));
+        out.labels.push_back(found[i].label);
+        append_coefficients(head, found[i].anchor, out.coefficients);
     }
     return out;
 }

@@ -41,8 +41,8 @@ struct Detections {
     std::vector<float> coefficients;  // (N, head.coefficients)
 };
 
-// Scores first, then boxes of the survivors, then greedy suppression. Anchors with a non-finite box or coefficient, or an
-// empty box, are dropped; NaN scores lose.
+// Scores first, then boxes of the survivors, then greedy suppression. Anchors with a non-finite box or score, or an empty
+// box, are dropped; of the classes of an anchor, NaN loses.
 Detections detect(const Head& head, const Selection& selection);
 
 struct Prototypes {

@@ -103,4 +103,22 @@ void letterbox(const uint8_t* image, int64_t image_height, int64_t image_width, 
     });
 }
 
+std::array<int64_t, 256> count_levels(std::span<const uint8_t> levels) {
+    // Four tables: neighbouring pixels are often equal, and one table would wait for its own last store each time.
+    std::array<std::array<int64_t, 256>, 4> tables{};
+    size_t i = 0;
+    for (; i + 4 <= levels.size(); i += 4) {
+        for (size_t k = 0; k < 4; ++k) ++tables[k][levels[i + k]];
+    }
+    for (; i < levels.size(); ++i) ++tables[0][levels[i]];
+    for (size_t level = 0; level < 256; ++level) {
+        for (size_t k = 1; k < 4; ++k) tables[0][level] += tables[k][level];
+    }
+    return tables[0];
+}
+
+void map_levels(std::span<const uint8_t> levels, std::span<const uint8_t, 256> curve, uint8_t* out) {
+    for (size_t i = 0; i < levels.size(); ++i) out[i] = curve[levels[i]];
+}
+
 }  // namespace delineate

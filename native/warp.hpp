@@ -1,7 +1,9 @@
 // Letterbox: resize, pad, normalise and reorder a picture into a network input, in one pass over the output.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <span>
 
 namespace delineate {
 
@@ -23,5 +25,11 @@ struct Letterbox {
 // ((y - top + 0.5) * image_height / height - 0.5, ...). Interpolation is in float32 and nothing is rounded to grey levels.
 void letterbox(const uint8_t* image, int64_t image_height, int64_t image_width, const Letterbox& spec, float* out,
                unsigned threads);
+
+// How often each of the 256 levels occurs.
+std::array<int64_t, 256> count_levels(std::span<const uint8_t> levels);
+
+// out[i] = curve[levels[i]]; out has the size of levels.
+void map_levels(std::span<const uint8_t> levels, std::span<const uint8_t, 256> curve, uint8_t* out);
 
 }  // namespace delineate

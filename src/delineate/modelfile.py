@@ -1,8 +1,8 @@
 """What a model file says about itself: how to prepare a picture, what comes out, and under which licence.
 
-Our own exports carry one metadata entry, ``delineate``, a JSON document: the `Card`. The files of others are recognised
-by what they have: exports of Ultralytics segmentation models by their metadata, and nameless YOLO-seg networks by the
-shapes of their outputs; they get a card made up from that.
+Our own exports carry one metadata entry, ``delineate``, a JSON document: the `Card`. The files of others are
+recognised by what they have: exports of Ultralytics segmentation models by their metadata, and nameless
+YOLO-seg networks by the shapes of their outputs; they get a card made up from that.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ _LONGEST = 4_000_000  # characters of a metadata entry that we are willing to pa
 class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a picture becomes a network's input: resize, pad, reorder, normalise.
 
-    ``letterbox``: resized to fit into `size` with its proportions kept, padded on both sides. ``native``: resized by
-    `scale` (1 = every pixel as it is), padded at the bottom and the right to a multiple of `multiple`.
+    ``letterbox``: resized to fit into `size` with its proportions kept, padded on both sides. ``native``:
+    resized by `scale` (1 = every pixel as it is), padded at the bottom and the right to a multiple of
+    `multiple`.
 
-    Resizing is bilinear with half-pixel centres and no antialias, in float: what cv2's INTER_LINEAR does but for its
-    rounding, so results differ from it by less than one grey level. A picture that needs no resizing is copied exactly.
-    Input = (grey / 255 - mean) / std per channel; the padding is treated likewise.
+    Before that, `stretch` may spread the contrast: those percentiles of all its values become black and
+    white, for pictures whose brightness means nothing.
+
+    Resizing is bilinear with half-pixel centres and no antialias, in float: what cv2's INTER_LINEAR does but
+    for its rounding, so results differ from it by less than one grey level. A picture that needs no resizing
+    is copied exactly. Input = (grey / 255 - mean) / std per channel; the padding is treated likewise.
 
     >>> Preprocess(size=(320, 320)).apply(np.zeros((100, 200, 3), np.uint8))[1]
     Placement(scale_y=1.6, scale_x=1.6, top=80, left=0)
@@ -51,8 +55,7 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of grey / 255, in the order of `channels`
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channels: Literal["rgb", "bgr"] = "rgb"
-    # Percentiles of all values of a picture that become black and white; for pictures whose brightness means nothing.
-    stretch: tuple[float, float] | None = None
+    stretch: tuple[float, float] | None = None  # percentiles; None = the picture as it is
 
     def __post_init__(self) -> None:
         if not all(1 <= side <= 2**15 for side in self.size):
@@ -66,15 +69,15 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             )
         if self.stretch is not None and not 0 <= self.stretch[0] < self.stretch[1] <= 100:
             raise ValueError(f"Preprocess: stretch must be two rising percentiles, got {self.stretch}")
-        if not all(np.isfinite((self.pad, *self.mean, *self.std))) or not all(value > 0 for value in self.std):
-            raise ValueError(
-                f"Preprocess: pad, mean and std must be finite and std positive, got {self.pad}, {self.mean}, {self.std}"
-            )
+        numbers = self.pad, *self.mean, *self.std
+        if not all(np.isfinite(numbers)) or min(self.std) <= 0:
+            raise ValueError(f"Preprocess: pad, mean, std must be finite and std positive, got {numbers}")
 
     def stretched(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture with its contrast stretched as `stretch` says; the very picture where it says nothing.
 
-        Black and white are kept at least 16 grey levels apart, so that the noise of an empty picture stays faint.
+        Black and white are kept at least 16 grey levels apart, so that the noise of an empty picture stays
+        faint.
 
         Args:
             image: (H, W, 3) uint8.
@@ -85,11 +88,14 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """
         if self.stretch is None:
             return image
-        counts = np.bincount(image.ravel(), minlength=256).cumsum()
+        image = np.ascontiguousarray(image)
+        counts = np.cumsum(_core.count_levels(image))
         low, high = (float(np.searchsorted(counts, share / 100 * counts[-1])) for share in self.stretch)
         high = max(high, low + 16)
         curve = np.clip((np.arange(256) - low) * (255 / (high - low)), 0, 255) + 0.5
-        return curve.astype(np.uint8)[image]
+        result = np.empty_like(image)
+        _core.map_levels(image, curve.astype(np.uint8), result)
+        return result
 
     def place(self, size: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int], Placement]:
         """Where a picture goes.
@@ -114,7 +120,10 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             # Of an odd rest the larger half goes below and to the right.
             top, left = (canvas[0] - content[0]) // 2, (canvas[1] - content[1]) // 2
         else:
-            canvas = -(-content[0] // self.multiple) * self.multiple, -(-content[1] // self.multiple) * self.multiple
+            canvas = (
+                -(-content[0] // self.multiple) * self.multiple,
+                -(-content[1] // self.multiple) * self.multiple,
+            )
             top = left = 0
         return canvas, content, Placement(content[0] / height, content[1] / width, top, left)
 
@@ -133,14 +142,18 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             TypeError: The dtype does not fit.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise ValueError(f"Preprocess.apply: image must have shape (H, W, 3), at least one pixel, got {image.shape}")
+            raise ValueError(
+                f"Preprocess.apply: image must have shape (H, W, 3), at least one pixel, got {image.shape}"
+            )
         if image.dtype != np.uint8:
-            raise TypeError(f"Preprocess.apply: image must be uint8, got {image.dtype}. Convert with image.to_rgb8")
+            raise TypeError(
+                f"Preprocess.apply: image must be uint8, got {image.dtype}. Convert with image.to_rgb8"
+            )
         image = self.stretched(image)
         canvas, content, placement = self.place(image.shape[:2])
         if self.rule == "native" and max(image.shape[:2]) * self.scale > self._largest():
             _LOG.warning(
-                "a picture of %d x %d pixels is scaled down by %.2f to keep the network's input within %d pixels a side",
+                "a picture of %d x %d pixels is scaled by %.2f to keep the network's input within %d a side",
                 *image.shape[:2],
                 placement.scale_y,
                 self.max_side,
@@ -207,10 +220,14 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         try:
             version = msgspec.json.decode(text, type=_Version).format
             if version != FORMAT:
-                raise WeightsError(f"the model's card must have format {FORMAT}, got {version}. Update delineate")
+                raise WeightsError(
+                    f"the model's card must have format {FORMAT}, got {version}. Update delineate"
+                )
             return msgspec.json.decode(text, type=cls)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise WeightsError(f"the model's card must be readable, got: {error}. Export the model anew") from error
+            raise WeightsError(
+                f"the model's card must be readable, got: {error}. Export the model anew"
+            ) from error
 
 
 class _Version(msgspec.Struct):
@@ -228,16 +245,16 @@ def read_card(runtime: Runtime) -> Card:
     """
     if len(runtime.inputs) != 1 or not _takes_pictures(runtime.inputs[0]):
         raise _unknown(runtime, "it does not take pictures (N, 3, height, width)")
-    if KEY in runtime.metadata:
-        card = Card.from_json(runtime.metadata[KEY][:_LONGEST])
-    else:
-        card = _foreign(runtime)
+    own = runtime.metadata.get(KEY)
+    card = _foreign(runtime) if own is None else Card.from_json(own[:_LONGEST])
     sides = runtime.inputs[0].shape[2:]
-    wanted: tuple[int | None, ...] = card.preprocess.size if card.preprocess.rule == "letterbox" else (None, None)
+    wanted: tuple[int | None, ...] = (
+        card.preprocess.size if card.preprocess.rule == "letterbox" else (None, None)
+    )
     if any(side is not None and side != want for side, want in zip(sides, wanted, strict=True)):
         raise WeightsError(
-            f"the model's input must take {card.preprocess.rule} pictures as its card says, got a fixed input "
-            f"{runtime.inputs[0]}. Export it with dynamic height and width"
+            f"the model's input must take {card.preprocess.rule} pictures as its card says, "
+            f"got a fixed input {runtime.inputs[0]}. Export it with dynamic height and width"
         )
     return card
 
@@ -249,9 +266,9 @@ def _takes_pictures(port: Port) -> bool:
 def _unknown(runtime: Runtime, why: str) -> WeightsError:
     inputs, outputs = ("; ".join(str(port) for port in ports) for ports in (runtime.inputs, runtime.outputs))
     return WeightsError(
-        f"the model must be an export of delineate or a YOLO-seg network, but {why}. Its inputs: {inputs}; its outputs: "
-        f"{outputs}. Recognised are: a metadata entry '{KEY}'; Ultralytics segmentation exports without built-in "
-        "suppression; outputs (1, 4 + classes + M, anchors) and (1, M, h, w)"
+        f"the model must be an export of delineate or a YOLO-seg network, but {why}. Its inputs: {inputs}; "
+        f"its outputs: {outputs}. Recognised are: a metadata entry '{KEY}'; Ultralytics segmentation exports "
+        "without built-in suppression; outputs (1, 4 + classes + M, anchors) and (1, M, h, w)"
     )
 
 
@@ -269,7 +286,11 @@ def _foreign(runtime: Runtime) -> Card:
         raise _unknown(runtime, f"its outputs have none of the known shapes{reason}")
     producer = " ".join(filter(None, (metadata.get("author", ""), metadata.get("version", ""))))
     licence = ", by ".join(filter(None, (metadata.get("license", ""), metadata.get("author", ""))))
-    stated = {"producer": producer, "description": metadata.get("description", ""), "date": metadata.get("date", "")}
+    stated = {
+        "producer": producer,
+        "description": metadata.get("description", ""),
+        "date": metadata.get("date", ""),
+    }
     return Card(
         name=metadata.get("description", "")[:100] or "YOLO-seg",
         classes=names or tuple(f"class {index}" for index in range(count)),
@@ -291,7 +312,9 @@ def _names(text: str) -> tuple[str, ...]:
     if isinstance(names, Mapping) and set(names) == set(range(len(names))):
         names = [names[index] for index in range(len(names))]
     if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
-        raise WeightsError(f"the model's metadata 'names' must name the classes 0, 1, 2, ..., got {text[:60]!r}")
+        raise WeightsError(
+            f"the model's metadata 'names' must name the classes 0, 1, 2, ..., got {text[:60]!r}"
+        )
     return tuple(names)
 
 
@@ -308,10 +331,14 @@ def _input_size(runtime: Runtime) -> tuple[int, int]:
 
 
 def _count_classes(outputs: Sequence[Port], named: int) -> int | None:
-    """How many classes the outputs have room for; None = shapes we do not know. `named`: 0 = the file names none."""
+    """How many classes the outputs have room for; None = unknown shapes. `named`: 0 = the file names none."""
     planes = [port for port in outputs if len(port.shape) == 4]
     heads = [port.shape[-2:] for port in outputs if len(port.shape) in (2, 3)]
-    if len(planes) + len(heads) != len(outputs) or len(planes) > 1 or any(port.dtype[:5] != "float" for port in outputs):
+    if (
+        len(planes) + len(heads) != len(outputs)
+        or len(planes) > 1
+        or any(port.dtype[:5] != "float" for port in outputs)
+    ):
         return None
     depth = (planes[0].shape[1] if planes else None) or 32
     if not planes:

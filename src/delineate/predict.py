@@ -1,4 +1,4 @@
-"""`Predictor`: preprocess, run, decode. The one inference path, for our models and recognised foreign ones."""
+"""`Predictor`: preprocess, run, decode. The one inference path, for our models and recognised ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delineate import runtimes
-from delineate.errors import DelineateError, FormatError, RuntimeFailure, WeightsError
+from delineate.errors import RuntimeFailure, WeightsError
 from delineate.image import read_image, to_rgb8
 from delineate.instances import Instances
 from delineate.modelfile import Card, Preprocess, read_card
@@ -23,7 +23,7 @@ from delineate.runtimes import Runtime
 __all__ = ["Card", "Picture", "Placement", "Predictor", "Preprocess", "Thresholds", "embedded"]
 
 Picture: TypeAlias = str | Path | bytes | NDArray[Any]
-"""A file, a file's content, or pixels: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of any dtype `image.to_rgb8` takes."""
+"""A file, a file's content, or pixels: whatever array `image.to_rgb8` takes."""
 
 
 class Predictor:
@@ -32,8 +32,8 @@ class Predictor:
     May be called from several threads at once; load it after forking, not before.
 
     Args:
-        model: The name of an embedded model (see `embedded`), a path to an ONNX file, or such a file's content: an
-            export of ours, or a foreign one that is recognised (see `delineate.modelfile`).
+        model: The name of an embedded model (see `embedded`), a path to an ONNX file, or such a file's
+            content: an export of ours, or a foreign one that is recognised (see `delineate.modelfile`).
         runtime: One of `runtimes.NAMES`.
         score: Keep what scores above this; None = what the model file says.
         iou: Overlap from which the lesser of two boxes is dropped; None = what the model file says.
@@ -95,8 +95,8 @@ class Predictor:
         """Find the objects of a picture.
 
         Args:
-            pictures: A picture, or a list of pictures. Files are turned upright by their EXIF orientation; pixels
-                deeper than 8 bits are stretched as `image.to_rgb8` says.
+            pictures: A picture, or a list of pictures. Files are turned upright by their EXIF orientation;
+                pixels deeper than 8 bits are stretched as `image.to_rgb8` says.
 
         Returns:
             The instances by falling score, on a canvas of the picture's own size; a list for a list.
@@ -119,7 +119,8 @@ class Predictor:
             image = read_image(picture)
         else:
             raise TypeError(
-                f"Predictor.predict: a picture must be a path, bytes or an array, got {type(picture).__name__}"
+                "Predictor.predict: a picture must be a path, bytes or an array, "
+                f"got {type(picture).__name__}"
             )
         tensor, placement = self.preprocess.apply(image, threads=self._threads)
         outputs = self._run(tensor)
@@ -149,7 +150,9 @@ class Predictor:
         except RuntimeFailure as error:
             if "alloc" not in str(error):
                 raise
-            raise RuntimeFailure(f"{error}. The picture is too large for the memory; cut it into tiles") from error
+            raise RuntimeFailure(
+                f"{error}. The picture is too large for the memory; cut it into tiles"
+            ) from error
         return [output[:1] for output in outputs] if batch > 1 else outputs
 
     def __repr__(self) -> str:
@@ -161,7 +164,9 @@ def embedded() -> tuple[str, ...]:
     folder = importlib.resources.files("delineate") / "weights"
     if not folder.is_dir():
         return ()
-    return tuple(sorted(entry.name.removesuffix(".onnx") for entry in folder.iterdir() if entry.name.endswith(".onnx")))
+    return tuple(
+        sorted(entry.name.removesuffix(".onnx") for entry in folder.iterdir() if entry.name.endswith(".onnx"))
+    )
 
 
 def _find(model: str | Path | bytes) -> Path | bytes:
@@ -179,5 +184,6 @@ def _find(model: str | Path | bytes) -> Path | bytes:
     close = difflib.get_close_matches(str(model), names, n=1)
     remedy = f" Did you mean {close[0]!r}?" if close else ""
     raise WeightsError(
-        f"Predictor: model must be a file or the name of an embedded model ({known}), got {str(model)!r}.{remedy}"
+        f"Predictor: model must be a file or the name of an embedded model ({known}), "
+        f"got {str(model)!r}.{remedy}"
     )

@@ -1,10 +1,11 @@
 """From the arrays of a network to `Instances`: scores first, boxes of the survivors, masks as runs.
 
-No mask ever exists as pixels: per object the logits are evaluated at the prototype cells under its box, and the borders
-are solved for between them. What a mask is, exactly: the picture pixels whose centre lies in the object's box
-(x0 <= x + 0.5 < x1) and at whose centre the logits - coefficients times prototypes, interpolated bilinearly between
-cell centres and constant beyond the outermost ones - are above 0, which is a probability above one half. Interpolation
-comes before the threshold and goes from prototype cells to picture pixels in one step, letterbox included.
+No mask ever exists as pixels: per object the logits are evaluated at the prototype cells under its box, and
+the borders are solved for between them. What a mask is, exactly: the picture pixels whose centre lies in the
+object's box (x0 <= x + 0.5 < x1) and at whose centre the logits - coefficients times prototypes, interpolated
+bilinearly between cell centres and constant beyond the outermost ones - are above 0, which is a probability
+above one half. Interpolation comes before the threshold and goes from prototype cells to picture pixels in
+one step, letterbox included.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """
 
     score: float = 0.25  # keep what scores above this; [0, 1]
-    iou: float = 0.7  # drop a box that overlaps a better one of its class by more than this; [0, 1], 1 keeps all
+    iou: float = 0.7  # drop a box that overlaps a better one of its class by more than this; 1 keeps all
     max_detections: int = 300  # the best so many of a picture
     agnostic: bool = False  # compare boxes across classes
 
@@ -44,7 +45,7 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Placement(NamedTuple):
-    """Where a picture lies in the network's input: input = picture * scale + (left, top), in continuous pixels.
+    """Where a picture lies in the network's input: input = picture * scale + (left, top), in pixels.
 
     A pixel's centre is at its index + 0.5. `scale` is per axis, because sizes are rounded to whole pixels.
 
@@ -81,22 +82,22 @@ def prototypes(
     strides: Sequence[int] = (8, 16, 32),
     threads: int = 0,
 ) -> Instances:
-    """Decode a head with mask prototypes (YOLOv8-seg, YOLO11-seg and their kin) to the instances of one picture.
+    """Decode a head with mask prototypes to the instances of one picture.
 
-    Three layouts are told apart by their shapes, for K classes, M coefficients and A anchors; a batch axis of 1 may
-    lead each array:
+    That is what YOLOv8-seg, YOLO11-seg and their kin put out. Three layouts are told apart by shape, for K
+    classes, M coefficients and A anchors; a batch axis of 1 may lead each array:
 
-    - ``(4 + K + M, A)``: centre x, centre y, width, height in input pixels, class probabilities, coefficients;
-      also transposed;
+    - ``(4 + K + M, A)``: centre x, centre y, width, height in input pixels, class probabilities,
+      coefficients; also transposed;
     - ``(A, 64 + K + M)``: 4 x 16 distance bins, class logits, coefficients, one row per anchor;
     - ``(A, 64 + K)`` and ``(A, M)``: the same with the coefficients apart.
 
-    The prototypes are ``(M, h, w)`` or ``(M, h * w)``; their stride follows from the input size. Layouts with bins
-    need the anchors of `strides`, level by level, each row by row.
+    The prototypes are ``(M, h, w)`` or ``(M, h * w)``; their stride follows from the input size. Layouts with
+    bins need the anchors of `strides`, level by level, each row by row.
 
-    One class per anchor: the best one. Dropped are anchors whose box is not finite or empty, or outside the picture, and
-    detections without a single mask pixel (so fewer than max_detections may come back although more anchors
-    passed); a NaN score never passes, NaN coefficients or prototypes give no mask.
+    One class per anchor: the best one. Dropped are anchors whose box is not finite or empty, or outside the
+    picture, and detections without a single mask pixel (so fewer than max_detections may come back although
+    more anchors passed); a NaN score never passes, NaN coefficients or prototypes give no mask.
 
     Args:
         outputs: The network's float arrays, in any order.
@@ -117,13 +118,19 @@ def prototypes(
     >>> head, cells = np.zeros((1, 4 + 1 + 1, 21), np.float32), np.ones((1, 1, 8, 8), np.float32)
     >>> head[0, :, 3] = [16, 16, 8, 4, 0.9, 1.0]  # one anchor: box, score, coefficient
     >>> where = Placement(1.0, 1.0, 0, 0)
-    >>> found = prototypes(
-    ...     [head, cells], placement=where, size=(32, 32), input_size=(32, 32), thresholds=Thresholds(), classes=1
-    ... )
+    >>> sizes = {"placement": where, "size": (32, 32), "input_size": (32, 32)}
+    >>> found = prototypes([head, cells], **sizes, thresholds=Thresholds(), classes=1)
     >>> found.boxes, found.masks.areas
     (array([[12., 14., 20., 18.]], dtype=float32), array([32]))
     """
-    height, width = (int(value) for value in input_size)
+    height, width = _pair("input_size", input_size)
+    canvas = _pair("size", size)
+    if classes < 1:
+        raise ValueError(f"decode.prototypes: classes must be at least 1, got {classes}")
+    if not strides or min(strides) < 1:
+        raise ValueError(f"decode.prototypes: strides must be at least 1, got {tuple(strides)}")
+    if not all(np.isfinite(placement)) or min(placement[:2]) <= 0:
+        raise ValueError(f"decode.prototypes: placement must have positive, finite scales, got {placement}")
     arrays = [_checked(index, array) for index, array in enumerate(outputs)]
     head = _recognise(arrays, int(classes), (height, width), tuple(int(s) for s in strides))
     boxes, scores, labels, coefficients = _core.detect(
@@ -139,7 +146,6 @@ def prototypes(
         thresholds.max_detections,
         thresholds.agnostic,
     )
-    canvas = int(size[0]), int(size[1])
     limits = np.array([canvas[1], canvas[0]] * 2, np.float64)
     boxes = np.clip(placement.to_picture(boxes), 0, limits).astype(np.float32)
     seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
@@ -147,6 +153,15 @@ def prototypes(
     masks = _masks(boxes, coefficients, head.prototypes, placement, canvas, (height, width), threads)
     visible = masks.areas > 0
     return Instances(canvas, boxes[visible], labels[visible], scores[visible], masks[visible])
+
+
+def _pair(name: str, value: Sequence[int]) -> tuple[int, int]:
+    height, width = (int(length) for length in value)
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"decode.prototypes: {name} must be (height, width) of at least 1, got {(height, width)}"
+        )
+    return height, width
 
 
 def _masks(
@@ -158,7 +173,7 @@ def _masks(
     input_size: tuple[int, int],
     threads: int,
 ) -> Masks:
-    """The masks of boxes in picture pixels; prototype coordinate = (pixel + 0.5) * step + offset, cell centres whole."""
+    """The masks of boxes in picture pixels; cell coordinate = (pixel + 0.5) * step + offset."""
     per_input = cells.shape[1] / input_size[0], cells.shape[2] / input_size[1]
     step = placement.scale_y * per_input[0], placement.scale_x * per_input[1]
     offset = placement.top * per_input[0] - 0.5, placement.left * per_input[1] - 0.5
@@ -181,7 +196,8 @@ def _checked(index: int, array: NDArray[Any]) -> NDArray[np.float32]:
         array = array[0]
     if array.ndim not in (2, 3):
         raise ValueError(
-            f"decode.prototypes: outputs[{index}] must have 2 or 3 axes after a batch axis of 1, got shape {array.shape}"
+            f"decode.prototypes: outputs[{index}] must have 2 or 3 axes after a batch axis of 1, "
+            f"got shape {array.shape}"
         )
     return np.ascontiguousarray(array, np.float32)
 
@@ -189,7 +205,7 @@ def _checked(index: int, array: NDArray[Any]) -> NDArray[np.float32]:
 def _recognise(
     arrays: list[NDArray[np.float32]], classes: int, size: tuple[int, int], strides: tuple[int, ...]
 ) -> _Head:
-    """Try each array as the prototypes, planes before flattened ones, the last output first (the usual order)."""
+    """Try each array as the prototypes: planes before flattened ones, the last output first."""
     anchors = sum((size[0] // stride) * (size[1] // stride) for stride in strides)
     order = sorted(range(len(arrays)), key=lambda index: (arrays[index].ndim, index), reverse=True)
     for index in order:
@@ -207,10 +223,12 @@ def _recognise(
                 if head.shape == (anchors, 4 * BINS + classes) and separate.shape == (anchors, depth):
                     return _Head("bins", head, separate, cells)
     got = ", ".join(str(array.shape) for array in arrays) or "nothing"
+    wide = 4 * BINS + classes
     raise ValueError(
-        f"decode.prototypes: outputs must be prototypes (M, h, w) and a head for {classes} classes and an input of "
-        f"{size[0]} x {size[1]}: ({4 + classes} + M, anchors), ({anchors}, {4 * BINS + classes} + M), or "
-        f"({anchors}, {4 * BINS + classes}) and ({anchors}, M); got {got}. Check classes, input_size and strides"
+        f"decode.prototypes: outputs must be prototypes (M, h, w) and a head for {classes} classes and an "
+        f"input of {size[0]} x {size[1]}: ({4 + classes} + M, anchors), ({anchors}, {wide} + M), "
+        f"or ({anchors}, {wide}) and ({anchors}, M); "
+        f"got {got}. Check classes, input and strides"
     )
 
 

@@ -1,4 +1,4 @@
-"""Inference runtimes: arrays in, arrays out. One file per runtime, whose package is imported when one is constructed."""
+"""Inference runtimes: arrays in, arrays out. One file each; its package is imported on construction."""
 
 from __future__ import annotations
 

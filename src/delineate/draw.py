@@ -1,0 +1,208 @@
+"""Overlays: what was found, painted over the picture."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from delineate._native import _core
+from delineate.image import to_rgb8
+from delineate.instances import Instances
+
+# Okabe & Ito, "Color Universal Design" (2008): told apart with every common kind of colour vision. Its black
+# is left out, which says nothing on a dark picture.
+OKABE_ITO = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+_GOLDEN = 0.6180339887498949  # steps of this part of the hue circle never come close to an earlier hue
+_SHADES = ((0.75, 0.95), (0.9, 0.6), (0.45, 1.0), (0.85, 0.8), (0.55, 0.7), (1.0, 1.0))
+_MOST_LABELS = 60  # more than this many cover the picture
+
+
+def colours(count: int) -> NDArray[np.uint8]:
+    """Colours to tell things apart: seven that everybody can, then hues spread evenly around the circle.
+
+    Args:
+        count: How many; the first ones do not depend on it.
+
+    Returns:
+        (count, 3) uint8 RGB.
+
+    >>> colours(2)
+    array([[230, 159,   0],
+           [ 86, 180, 233]], dtype=uint8)
+    """
+    table = [
+        OKABE_ITO[index] if index < len(OKABE_ITO) else _hue(index - len(OKABE_ITO)) for index in range(count)
+    ]
+    return np.array(table, np.uint8).reshape(count, 3)
+
+
+def draw(
+    image: NDArray[Any],
+    instances: Instances,
+    classes: Sequence[str] | None = None,
+    *,
+    alpha: float = 0.45,
+    outline: bool = True,
+    labels: bool | Literal["auto"] = "auto",
+    palette: ArrayLike | None = None,
+) -> NDArray[np.uint8]:
+    """Paint instances over their picture: masks filled and outlined, or boxes where there are no masks.
+
+    Colours tell the classes apart, or the objects where all are of one class. Small objects lie on top of
+    large ones.
+
+    Args:
+        image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), any dtype that `image.to_rgb8` takes; not changed.
+        instances: What to paint, on a canvas of (H, W).
+        classes: Class names for the labels; None = no names, their numbers are shown.
+        alpha: Weight of the colour inside a mask: 0 leaves the picture, 1 covers it.
+        outline: Whether to draw the borders in full colour: 1 pixel wide, 2 in pictures of 1000 pixels and
+            more.
+        labels: Whether to write class and score, each where it covers no other label. "auto": if there are at
+            most 60 objects and `classes` has more than one name.
+        palette: (K, 3) RGB levels, taken in turn; None = `colours`.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: Sizes or ranges do not fit.
+
+    >>> from delineate.masks import Masks
+    >>> square = np.zeros((1, 4, 4), bool)
+    >>> square[:, 1:3, 1:3] = True
+    >>> draw(np.zeros((4, 4), np.uint8), Instances.of(Masks.from_dense(square)), alpha=0.5, outline=False)[1]
+    array([[  0,   0,   0],
+           [115,  80,   0],
+           [115,  80,   0],
+           [  0,   0,   0]], dtype=uint8)
+    """
+    canvas = np.array(to_rgb8(image), order="C")
+    if canvas.shape[:2] != instances.size:
+        raise ValueError(
+            f"draw: image must have the instances' size {instances.size}, got {canvas.shape[:2]}"
+        )
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"draw: alpha must be within [0, 1], got {alpha}")
+    if labels not in (True, False, "auto"):
+        raise ValueError(f"draw: labels must be True, False or 'auto', got {labels!r}")
+    if classes is not None and len(instances) and instances.labels.max() >= len(classes):
+        raise ValueError(f"draw: classes must name label {instances.labels.max()}, got {len(classes)} names")
+    paints = _paints(instances, palette)
+    width = 1 if max(instances.size) < 1000 else 2
+    if instances.masks is None:
+        for box, paint in zip(instances.boxes, paints, strict=True):
+            _frame(canvas, box, paint, width)
+    else:
+        order = np.argsort(-instances.masks.areas, kind="stable")
+        masks = instances.masks[order]
+        _core.blend(canvas, masks.runs, paints[order], round(alpha * 256), width if outline else 0)
+    if labels == "auto":
+        labels = classes is not None and len(classes) > 1 and len(instances) <= _MOST_LABELS
+    return _write_labels(canvas, instances, classes, paints) if labels and len(instances) else canvas
+
+
+def _hue(index: int) -> tuple[int, int, int]:
+    """Hues that lie close together (5, 8, 13, 21 or 34 steps apart) differ in saturation and brightness."""
+    saturation, level = _SHADES[index % len(_SHADES)]
+    red, green, blue = colorsys.hsv_to_rgb((0.33 + index * _GOLDEN) % 1, saturation, level)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _paints(instances: Instances, palette: ArrayLike | None) -> NDArray[np.uint8]:
+    """(N, 3): one colour per instance."""
+    several = len(np.unique(instances.labels)) > 1
+    index = instances.labels if several else np.arange(len(instances))
+    if palette is None:
+        used, place = np.unique(index, return_inverse=True)
+        return np.ascontiguousarray(_colours_of(used)[place].reshape(-1, 3))
+    table = np.asarray(palette)
+    if table.ndim != 2 or table.shape[1] != 3 or not len(table) or table.min() < 0 or table.max() > 255:
+        raise ValueError(
+            f"draw: palette must be (K, 3) levels within 0..255, K >= 1, got shape {table.shape}"
+        )
+    return np.ascontiguousarray(table.astype(np.uint8)[index % len(table)])
+
+
+def _colours_of(indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """`colours` at some places; labels may be large, so the table is not built up to them."""
+    known = len(OKABE_ITO)
+    rows = [OKABE_ITO[index] if index < known else _hue(index - known) for index in indices.tolist()]
+    return np.array(rows, np.uint8).reshape(-1, 3)
+
+
+def _frame(canvas: NDArray[np.uint8], box: NDArray[np.float32], paint: NDArray[np.uint8], width: int) -> None:
+    """The outline of a box, inside it."""
+    height_, width_ = canvas.shape[:2]
+    x0, x1 = np.clip(np.rint(box[[0, 2]]), 0, width_).astype(int).tolist()
+    y0, y1 = np.clip(np.rint(box[[1, 3]]), 0, height_).astype(int).tolist()
+    inside = canvas[y0:y1, x0:x1]
+    for part in (
+        inside[:width],
+        inside[max(0, y1 - y0 - width) :],
+        inside[:, :width],
+        inside[:, max(0, x1 - x0 - width) :],
+    ):
+        part[:] = paint
+
+
+def _write_labels(
+    canvas: NDArray[np.uint8], instances: Instances, classes: Sequence[str] | None, paints: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Class and score on a plate of the object's colour; the largest objects choose their places first."""
+    height, width = instances.size
+    font = ImageFont.load_default(min(max(11, round(max(height, width) / 55)), 40))
+    picture = Image.fromarray(canvas)
+    pen = ImageDraw.Draw(picture)
+    taken: list[tuple[int, int, int, int]] = []
+    areas = np.prod(instances.boxes[:, 2:] - instances.boxes[:, :2], axis=1)
+    for index in np.argsort(-areas, kind="stable").tolist():
+        label = int(instances.labels[index])
+        text = (str(label) if classes is None else classes[label])[:40]
+        if instances.scores is not None:
+            text += f" {instances.scores[index]:.2f}"
+        left, top, right, bottom = (round(edge) for edge in pen.textbbox((0, 0), text, font=font))
+        size = right - left + 4, bottom - top + 4
+        plate = _place(instances.boxes[index].tolist(), size, (height, width), taken)
+        if plate is None:
+            continue
+        taken.append(plate)
+        paint = tuple(paints[index].tolist())
+        bright = paint[0] * 0.299 + paint[1] * 0.587 + paint[2] * 0.114 > 128
+        pen.rectangle((plate[0], plate[1], plate[2] - 1, plate[3] - 1), fill=paint)
+        pen.text(
+            (plate[0] + 2 - left, plate[1] + 2 - top),
+            text,
+            font=font,
+            fill=(0, 0, 0) if bright else (255, 255, 255),
+        )
+    return np.array(picture)
+
+
+def _place(
+    box: list[float], size: tuple[int, int], canvas: tuple[int, int], taken: list[tuple[int, int, int, int]]
+) -> tuple[int, int, int, int] | None:
+    """Above the box, inside its top, or below it: the first place in the picture and on no other label."""
+    x = max(0, min(round(box[0]), canvas[1] - size[0]))
+    for y in (round(box[1]) - size[1], round(box[1]), round(box[3])):
+        plate = (x, y, x + size[0], y + size[1])
+        fits = y >= 0 and plate[2] <= canvas[1] and plate[3] <= canvas[0]
+        if fits and not any(
+            plate[0] < other[2] and other[0] < plate[2] and plate[1] < other[3] and other[1] < plate[3]
+            for other in taken
+        ):
+            return plate
+    return None

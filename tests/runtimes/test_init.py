@@ -1,0 +1,15 @@
+import pytest
+
+from delineate import runtimes
+from delineate.runtimes.onnx import OnnxRuntime
+from networks import segmenter
+
+
+def test_load_by_name():
+    assert runtimes.NAMES == ("onnx",)
+    assert isinstance(runtimes.load("onnx", segmenter(), threads=1), OnnxRuntime)
+
+
+def test_an_unknown_runtime_is_told():
+    with pytest.raises(ValueError, match="name must be one of onnx, got 'tensorrt'"):
+        runtimes.load("tensorrt", b"")
