@@ -145,12 +145,14 @@ def load(path: str | Path) -> Loaded:
         OSError: If the file cannot be opened.
     """
     contents = read_checkpoint(path)
+    if not contents.classes:
+        raise WeightsError(f"{path}: must name its classes, got none. Use load_weights on a built model.")
     candidates = [str(contents.header["model"])] if "model" in contents.header else names()
     changes = contents.header.get("architecture", {})
     for name in candidates:
         try:
             with torch.device("meta"):
-                model = build(name, **{"classes": max(len(contents.classes), 1), **changes})
+                model = build(name, **{"classes": len(contents.classes), **changes})
         except (ValueError, TypeError, AttributeError) as error:
             raise WeightsError(f"{path}: header must name a model of this package: {error}") from error
         wanted = {key: value.shape for key, value in model.state_dict().items()}

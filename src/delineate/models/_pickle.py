@@ -11,6 +11,7 @@ stall the reader.
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -73,10 +74,12 @@ def read(data: bytes, handlers: Mapping[str, Handler], persistent: Callable[[Any
     """
     machine = _Machine(handlers, persistent)
     try:
-        for opcode, argument, _ in pickletools.genops(BytesIO(data)):
-            if opcode.name == "STOP":
-                return machine.pop()
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strange escapes in strings
+            for opcode, argument, _ in pickletools.genops(BytesIO(data)):
+                if opcode.name == "STOP":
+                    return machine.pop()
+                machine.step(opcode.name, argument)
     except (
         ValueError,
         IndexError,

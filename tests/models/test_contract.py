@@ -1,0 +1,231 @@
+"""What every model family must do: one suite over the folder, on the tiny variant "test"."""
+
+# ruff: noqa: E402  (torch is optional)
+
+import copy
+
+import numpy as np
+import pytest
+
+from synthetic import nuclei
+
+torch = pytest.importorskip("torch", reason="models need the extra [torch]")
+
+from delineate import models
+from delineate.instances import Instances
+from delineate.masks import Masks
+from delineate.models import Target
+from delineate.postprocess.decode import Placement, Thresholds
+
+GOLDEN = {
+    "yolo_seg": [1.442238, 0.884643, 1.850893, 0.524346],
+}
+"""Mean of |output| of the "test" variant with the weights and the picture of `fixed`."""
+
+
+@pytest.fixture(params=models.families())
+def family(request):
+    return request.param
+
+
+@pytest.fixture
+def model(family):
+    torch.manual_seed(0)
+    return models.build(f"{family}-test")
+
+
+def batch(count=2, size=(64, 64), objects=5, classes=2):
+    """Pictures and their targets; the label is the parity of the object's place."""
+    drawn = [nuclei(seed, size, objects, radius=(4, 12)) for seed in range(count)]
+    images = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image, _ in drawn])
+    targets = [
+        Target(torch.from_numpy(truth.boxes.copy()), torch.arange(len(truth)) % classes, truth.masks)
+        for _, truth in drawn
+    ]
+    return images, targets
+
+
+def nothing(size=(64, 64)):
+    return Target(torch.zeros((0, 4)), torch.zeros(0, dtype=torch.int64), Masks.empty(size))
+
+
+def fixed(model):
+    """Weights and a picture that depend on no random generator."""
+    with torch.no_grad():
+        for number, value in enumerate(model.parameters()):
+            if value.requires_grad:
+                wave = torch.arange(value.numel(), dtype=torch.float64) * 1.7 + number
+                value.copy_((wave.sin() * (2 / value[0].numel()) ** 0.5).view(value.shape))
+    picture = (torch.arange(3 * 64 * 64, dtype=torch.float64) * 0.37).sin().view(1, 3, 64, 64) / 2 + 0.5
+    return picture.float()
+
+
+def decode(model, images, index, size):
+    """Instances of one picture of a batch."""
+    with torch.no_grad():
+        outputs = model.decoded(model(images))
+    return models.family(model).decode(
+        [output[index].numpy() for output in outputs],
+        placement=Placement(1.0, 1.0, 0, 0),
+        size=size,
+        input_size=size,
+        thresholds=Thresholds(score=0.4),
+        classes=model.config.classes,
+    )
+
+
+def test_every_variant_has_weights_or_is_ours(family):
+    module = models.family(family)
+    assert "test" in module.VARIANTS
+    assert set(module.WEIGHTS) <= set(module.VARIANTS)
+    assert all(weights.licence and weights.url.startswith("https://") for weights in module.WEIGHTS.values())
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 96)])
+def test_outputs_follow_the_input_size(model, size):
+    outputs = model.eval()(torch.rand(2, 3, *size))
+    stride = model.config.prototype_stride
+    assert outputs.prototypes.shape[2:] == (size[0] // stride, size[1] // stride)
+    assert outputs.logits.shape[1] == sum((size[0] // s) * (size[1] // s) for s in model.config.strides)
+    assert all(output.shape[0] == 2 and output.isfinite().all() for output in outputs)
+
+
+def test_a_size_that_does_not_fit_is_refused(model):
+    with pytest.raises(ValueError, match="must have sides that are multiples of"):
+        model(torch.rand(1, 3, 64, 65))
+
+
+def test_outputs_are_the_same_type_in_both_modes(model):
+    images = torch.rand(2, 3, 64, 64)
+    assert type(model.train()(images)) is type(model.eval()(images))
+
+
+def test_a_batch_equals_its_pictures(model):
+    images = torch.rand(3, 3, 64, 64)
+    with torch.no_grad():
+        together = model.eval()(images)
+        alone = [model(images[index : index + 1]) for index in range(3)]
+    for number, output in enumerate(together):
+        torch.testing.assert_close(
+            output, torch.cat([single[number] for single in alone]), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_losses_are_finite_and_reach_every_parameter(model):
+    images, targets = batch()
+    losses = model.losses(images, targets)
+    assert all(loss.ndim == 0 and loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
+    sum(losses.values()).backward()
+    trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    assert [name for name, value in trained if value.grad is None or not value.grad.isfinite().all()] == []
+
+
+def test_losses_without_objects_are_finite_and_reach_every_parameter(model):
+    losses = model.losses(torch.rand(2, 3, 64, 64), [nothing(), nothing()])
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    assert [name for name, value in trained if value.grad is None or not value.grad.isfinite().all()] == []
+
+
+def test_losses_of_outputs_equal_losses_of_images(model):
+    images, targets = batch()
+    first = model.losses(images, targets)
+    second = model.losses(model(images), targets)
+    assert {name: float(value.detach()) for name, value in first.items()} == pytest.approx(
+        {name: float(value.detach()) for name, value in second.items()}, rel=1e-4
+    )
+
+
+def test_losses_under_autocast_stay_float32(model):
+    images, targets = batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model.losses(images, targets)
+    exact = model.losses(images, targets)
+    for name, loss in losses.items():
+        assert loss.dtype == torch.float32
+        assert float(loss.detach()) == pytest.approx(float(exact[name].detach()), rel=0.1)
+
+
+def test_masks_are_optional(model):
+    images, targets = batch()
+    losses = model.losses(images, [target._replace(masks=None) for target in targets])
+    assert all(loss.isfinite() for loss in losses.values())
+    mixed = model.losses(images, [targets[0], targets[1]._replace(masks=None)])
+    assert mixed["mask"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda target: target._replace(labels=target.labels + 7), r"labels must be in 0\.\.1, got 0\.\.8"),
+        (
+            lambda target: target._replace(boxes=target.boxes[:1]),
+            r"boxes must have shape \(\d, 4\), got \(1, 4\)",
+        ),
+        (lambda target: target._replace(masks=target.masks[:1]), r"masks must be \d, one per label, got 1"),
+        (
+            lambda target: target._replace(masks=target.masks.resize((32, 32))),
+            r"masks must be on the input canvas \(64, 64\), got \(32, 32\)",
+        ),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(model, change, message):
+    images, targets = batch()
+    with pytest.raises(ValueError, match=message):
+        model.losses(images, [targets[0], change(targets[1])])
+
+
+def test_a_target_per_picture(model):
+    with pytest.raises(ValueError, match="targets must have 2 entries, one per picture, got 1"):
+        model.losses(torch.rand(2, 3, 64, 64), [nothing()])
+
+
+def test_overfits_two_pictures(model):
+    images, targets = batch()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(70):
+        optimiser.zero_grad()
+        sum(model.losses(images, targets).values()).backward()
+        optimiser.step()
+    for index, target in enumerate(targets):
+        found = decode(model, images, index, (64, 64))
+        assert isinstance(found, Instances)
+        overlap = found.masks.iou(target.masks)
+        match = overlap.argmax(1)
+        assert sorted(match) == list(range(len(target.labels)))
+        assert overlap.max(1).min() > 0.8
+        assert (found.labels == target.labels.numpy()[match]).all()
+
+
+def test_state_dict_round_trip(model, family):
+    other = models.build(f"{family}-test")
+    other.load_state_dict(copy.deepcopy(model.state_dict()), strict=True)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        pairs = zip(model.eval()(images), other.eval()(images), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_fused_model_computes_the_same(model):
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        before = model.eval()(images)
+        after = model.fuse()(images)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+    for a, b in zip(before, after, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    assert model.fuse() is model  # twice is harmless
+
+
+def test_output_is_pinned(model, family):
+    picture = fixed(model)
+    with torch.no_grad():
+        means = [float(output.abs().mean()) for output in model.eval()(picture)]
+    np.testing.assert_allclose(means, GOLDEN[family], rtol=1e-4)
