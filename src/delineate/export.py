@@ -1,8 +1,8 @@
 """From a torch model to one ONNX file that needs nothing else: it carries preprocessing, classes, licence.
 
 The file takes pictures of any size that the network takes, in batches of any size. Its outputs have the
-layout of the Ultralytics exports, so that other software reads it too. Before it is written it is run with ONNX
-Runtime and compared with the torch model; how far they are apart is part of the file.
+layout of the Ultralytics exports, so that other software reads it too. Before it is written it is run with
+ONNX Runtime and compared with the torch model; how far they are apart is part of the file.
 """
 
 from __future__ import annotations
