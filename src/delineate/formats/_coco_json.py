@@ -17,6 +17,7 @@ from delineate.errors import FormatError
 from delineate.image import read_size
 from delineate.masks import Masks
 
+MAX_SIDE = 2**24
 MAX_PIXELS = 2**32 - 1  # the sum of a mask's run lengths must fit 32 bits
 
 
@@ -85,13 +86,20 @@ def load(path: Path, kind: type[T]) -> T:
         data = path.read_bytes()
     except OSError as error:
         raise FormatError(path, "", f"file must be readable, got: {error.strerror}.") from error
+    data = data.removeprefix(b"\xef\xbb\xbf")  # a byte order mark, as Windows editors leave it
     try:
-        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=kind)
+        return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
+        if data.lstrip()[:1] == b"[" and kind != list[Annotation]:
+            text = "file must be a COCO object, got a list. Read a results list with read_results"
+            raise FormatError(path, "", text) from error
+        if data.lstrip()[:1] == b"{" and kind == list[Annotation]:
+            text = "file must be a results list, got an object. Read a COCO file with read"
+            raise FormatError(path, "", text) from error
         # "Expected `int`, got `str` - at `$.annotations[17].category_id`": the place goes in front.
         message, _, place = str(error).partition(" - at `$")
         raise FormatError(path, place.strip("`.").removeprefix("."), f"{message}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(path, "", f"file must be JSON, got: {error}.") from error
 
 
@@ -141,8 +149,8 @@ def _size(path: Path, where: str, height: object, width: object, picture: Path |
     if height is None and width is None and picture is not None and picture.is_file():
         return read_size(picture)
     for name, value in (("height", height), ("width", width)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise FormatError(path, where, f"{name} must be an int of at least 1, got {value!r}.")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
+            raise FormatError(path, where, f"{name} must be an int of 1 to {MAX_SIDE}, got {value!r}.")
     assert isinstance(height, int)  # noqa: S101 - for the type checker
     assert isinstance(width, int)  # noqa: S101
     if height * width > MAX_PIXELS:
@@ -183,7 +191,8 @@ def masks(path: Path, entries: Sequence[Annotation], names: Sequence[str], size:
             try:
                 Masks.from_coco([item], size)
             except (ValueError, TypeError) as error:
-                raise FormatError(path, name, f"segmentation: {error}") from error
+                text = str(error).replace("masks[0]: ", "segmentation: ")
+                raise FormatError(path, name, text) from error
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ _encoder = msgspec.json.Encoder(enc_hook=_plain)
 
 
 def image_entry(record: Record, root: Path) -> dict[str, Any]:
+    """One entry of "images"; the file name is relative to the root."""
     entry: dict[str, Any] = {"id": record.id}
     if record.path is not None:
         entry["file_name"] = Path(os.path.relpath(record.path, root)).as_posix()
@@ -49,13 +51,10 @@ def image_entry(record: Record, root: Path) -> dict[str, Any]:
 def instances(dataset: Dataset, *, polygons: bool) -> Iterator[dict[str, Any]]:
     """The entries of "annotations", picture by picture: the file is never whole in memory."""
     given = [record.instances.extras.get("annotation_id") for record in dataset if len(record.instances)]
-    known = (
-        []
-        if any(ids is None for ids in given)
-        else [int(id_) for ids in given if ids is not None for id_ in ids]
-    )
+    known = {int(id_) for ids in given if ids is not None for id_ in ids}
     total = sum(len(record.instances) for record in dataset)
-    numbers = iter(known if len(set(known)) == total else range(1, total + 1))
+    own = len(known) == total
+    numbers = itertools.count(1)
     for record in dataset:
         found = record.instances
         areas = found.extras.get("area")
@@ -66,7 +65,7 @@ def instances(dataset: Dataset, *, polygons: bool) -> Iterator[dict[str, Any]]:
         scores = None if found.scores is None else shortest(found.scores, found.extras.get("score"))
         for n, (x, y, width, height) in enumerate(rows):
             entry: dict[str, Any] = {
-                "id": next(numbers),
+                "id": int(found.extras["annotation_id"][n]) if own else next(numbers),
                 "image_id": record.id,
                 "category_id": int(found.labels[n]) + 1,
                 "iscrowd": int(found.crowd is not None and found.crowd[n]),

@@ -42,11 +42,12 @@ KEEPS = frozenset(
     {"boxes", "masks", "holes", "parts", "overlaps", "crowd", "scores", "ids", "area", "annotation_id"}
     | {"empty pictures", "picture ids", "picture attributes", "class order"}
 )
-"""What ``read(write(dataset))`` preserves. Not kept: polygons as drawn (masks keep their pixels), extras
-other than "area" and "annotation_id", category ids and supercategories, unknown keys of annotations, "info",
-"licenses"."""
+"""What ``read(write(dataset))`` preserves. Not kept: polygons as drawn (masks keep their pixels), extras that
+`read` does not make, category ids and supercategories, unknown keys of annotations, "info", "licenses"."""
 
 _log = logging.getLogger("delineate")
+
+_OWN = {"area", "annotation_id", "bbox", "score"}  # the extras that reading makes and writing uses
 
 Group: TypeAlias = tuple[list[coco_json.Annotation], list[str]]
 """The entries of one picture and what messages call them."""
@@ -62,10 +63,11 @@ def sniff(path: str | Path) -> bool:
     """
     try:
         keys = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, msgspec.Raw])
-        kinds = [bytes(keys[name])[:1] for name in ("images", "annotations", "categories")]
-    except (OSError, KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+        lists = [bytes(keys[name]) for name in ("images", "annotations", "categories")]
+    except (OSError, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
-    return kinds == [b"["] * 3
+    panoptic = b'"segments_info"' in lists[1][:100_000]
+    return all(text.startswith(b"[") for text in lists) and not panoptic
 
 
 def read(path: str | Path, images: str | Path | None = None) -> Dataset:
@@ -116,9 +118,10 @@ def write(
 ) -> None:
     """Write a COCO file; the same dataset always gives the same bytes.
 
-    Category ids are 1, 2, ... in the order of the classes. Annotation ids and areas come from the extras
-    "annotation_id" (where unique) and "area" (else the mask's or the box's area). Other extras are not
-    written, and the log says so.
+    Category ids are 1, 2, ... in the order of the classes. Annotation ids come from the extra
+    "annotation_id" (if unique throughout, else 1, 2, ...), areas from "area" (else from the mask or the box),
+    and boxes and scores from "bbox" and "score" where they are the instances' own with more digits. Other
+    extras are not written, and the log says so.
 
     Args:
         dataset: What to write.
@@ -132,12 +135,7 @@ def write(
         raise ValueError(f"coco.write: segmentations must be 'rle' or 'polygons', got {segmentations!r}")
     path = Path(path)
     root = path.parent if images is None else Path(images)
-    lost = {name for record in dataset for name in record.instances.extras} - {
-        "area",
-        "annotation_id",
-        "bbox",
-        "score",
-    }
+    lost = {name for record in dataset for name in record.instances.extras} - _OWN
     if lost:
         _log.warning("%s: COCO cannot hold the extras %s; they are left out", path, ", ".join(sorted(lost)))
     entries = [coco_write.image_entry(record, root) for record in dataset]
@@ -164,8 +162,7 @@ def read_results(path: str | Path, truth: str | Path) -> Dataset:
     Returns:
         One record per picture of the truth, in its order, also where nothing was found. ``masks`` are None if
         the list has boxes only; ``extras["area"]`` is the area by which pycocotools sorts results into size
-        ranges:
-        the box's if the first result has a box, else the mask's.
+        ranges: the box's if the first result has a box, else the mask's.
 
     Raises:
         FormatError: The list does not fit the truth; the message names the place.
@@ -290,7 +287,7 @@ def _records(
         fields["labels"] = [labels[entry.category_id] for entry in group[0]]
         try:
             instances = Instances(picture.size, masks=masks, **fields)
-        except ValueError as error:  # a score out of range for float32 and the like
+        except (ValueError, TypeError) as error:  # a score too large for float32 and the like
             raise FormatError(path, f"image {picture.id}", str(error)) from error
         records.append(Record(picture.path, picture.size, instances, picture.id, picture.attributes))
     return tuple(records)
@@ -353,4 +350,7 @@ def _ids_of_truth(dataset: Dataset, truth: Path | None) -> tuple[dict[int | str,
         ids[record.id] = by_name.get(record.path.name, record.id) if record.path is not None else record.id
         if ids[record.id] not in known:
             raise ValueError(f"coco.write_results: pictures must be in {truth}, got {record.name}")
+    if len(set(ids.values())) < len(ids):
+        twice = Counter(ids.values()).most_common(1)[0][0]
+        raise ValueError(f"coco.write_results: pictures must be different in {truth}, got {twice!r} twice")
     return ids, categories

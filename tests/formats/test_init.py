@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from delineate import formats
+from delineate.errors import FormatError
+
+
+def test_the_folder_is_the_registry():
+    folder = Path(formats.__file__).parent
+    assert formats.names() == sorted(path.stem for path in folder.glob("*.py") if path.stem[0] != "_")
+    assert all(isinstance(formats.get(name).KEEPS, frozenset) for name in formats.names())
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_every_format_has_the_same_face(name):
+    module = formats.get(name)
+    assert all(callable(getattr(module, function)) for function in ("sniff", "read", "write"))
+    assert module.__doc__
+
+
+@pytest.mark.parametrize("name", ["os", "_coco_json", "coco.read", "", "../coco"])
+def test_only_names_of_the_folder_are_imported(name):
+    with pytest.raises(ValueError, match=r"name must be one of .*coco"):
+        formats.get(name)
+
+
+def test_a_close_name_is_suggested():
+    with pytest.raises(ValueError, match=r"got 'cocoo'. Did you mean 'coco'"):
+        formats.get("cocoo")
+
+
+def test_detect(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    assert formats.detect(path) == "coco"
+    path.write_text("{}")
+    with pytest.raises(FormatError, match=r"file must be in a known format .*coco"):
+        formats.detect(path)
+    with pytest.raises(FormatError, match=r"file must exist"):
+        formats.detect(tmp_path / "b.json")
