@@ -59,7 +59,7 @@ void group(const Truths& truths, const Detections& detections, int64_t classes, 
         while (i < t1 && truths.labels[t[i]] == label) ++i;
         while (j < d1 && detections.labels[d[j]] == label) ++j;
         cell.truth_end = i;
-        cell.end = std::min(j, cell.begin + limit);
+        cell.end = cell.begin + std::min(j - cell.begin, limit);
         if (label >= 0 && label < classes) cells.images[image].push_back(cell);
     }
 }

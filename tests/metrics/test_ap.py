@@ -323,13 +323,14 @@ GOOD = dataset(drawn(TOP, scores=[0.5]))
         (GOOD, GOOD, {"thresholds": [0.0]}, r"thresholds must lie in \(0, 1\], got \[0.0\]"),
         (GOOD, GOOD, {"thresholds": [float("nan")]}, r"thresholds must lie in \[0, 1\], got nan"),
         (GOOD, GOOD, {"recalls": [0.5, 0.1]}, "recalls must be ascending"),
-        (GOOD, GOOD, {"max_detections": []}, r"max_detections must be numbers of at least 1, got \(\)"),
+        (GOOD, GOOD, {"max_detections": []}, r"max_detections must be whole numbers of at least 1, got \(\)"),
         (
             GOOD,
             GOOD,
             {"max_detections": [0, 5]},
-            r"max_detections must be numbers of at least 1, got \(0, 5\)",
+            r"max_detections must be whole numbers of at least 1, got \(0, 5\)",
         ),
+        (GOOD, GOOD, {"max_detections": [1, 2.5]}, r"max_detections must be whole numbers .* got \(1, 2.5\)"),
         (GOOD, GOOD, {"area_ranges": {}}, "area_ranges must name at least one range"),
         (
             GOOD,

@@ -324,9 +324,9 @@ def _checked(name: str, values: Iterable[float], low: float, high: float) -> Flo
 
 
 def _limits(values: Sequence[int]) -> tuple[int, ...]:
-    limits = tuple(sorted(int(value) for value in values))
-    if not limits or limits[0] < 1:
-        raise ValueError(f"evaluate: max_detections must be numbers of at least 1, got {tuple(values)}")
+    limits = tuple(sorted(int(value) for value in values if value == int(value)))
+    if not limits or limits[0] < 1 or len(limits) < len(values):
+        raise ValueError(f"evaluate: max_detections must be whole numbers of at least 1, got {tuple(values)}")
     return limits
 
 
