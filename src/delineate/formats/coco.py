@@ -25,10 +25,11 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from delineate import atomic
 from delineate.dataset import Dataset, Record
@@ -48,9 +49,6 @@ KEEPS = frozenset(
 _log = logging.getLogger("delineate")
 
 _OWN = {"area", "annotation_id", "bbox", "score"}  # the extras that reading makes and writing uses
-
-Group: TypeAlias = tuple[list[coco_json.Annotation], list[str]]
-"""The entries of one picture and what messages call them."""
 
 
 def sniff(path: str | Path) -> bool:
@@ -236,9 +234,6 @@ def _number(path: Path, entries: Sequence[coco_json.Annotation]) -> None:
     if len(set(given)) < len(given):
         twice = Counter(given).most_common(1)[0][0]
         raise FormatError(path, f"annotation {twice}", "id must be unique, got it more than once.")
-    for id_ in given:
-        if not -(2**63) <= id_ < 2**63 - len(entries):
-            raise FormatError(path, f"annotation {id_}", "id must fit 64 bits.")
     if len(given) < len(entries):
         following = itertools.count(max(given, default=0) + 1)
         for entry in entries:
@@ -262,71 +257,58 @@ def _records(
     scored: bool = False,
 ) -> tuple[Record, ...]:
     """One record per picture with its entries in file order."""
-    groups: dict[int | str, Group] = {picture.id: ([], []) for picture in found}
-    for entry, name in zip(entries, names, strict=True):
+    groups: dict[int | str, list[int]] = {picture.id: [] for picture in found}
+    for position, (entry, name) in enumerate(zip(entries, names, strict=True)):
         if entry.image_id not in groups:
             raise FormatError(path, name, f"image_id must be the id of a picture, got {entry.image_id!r}.")
         if entry.category_id not in labels:
-            raise FormatError(
-                path, name, f"category_id must be the id of a category, got {entry.category_id}."
-            )
+            text = f"category_id must be the id of a category, got {entry.category_id}."
+            raise FormatError(path, name, text)
         if entry.iscrowd not in (None, 0, 1):
             raise FormatError(path, name, f"iscrowd must be 0 or 1, got {entry.iscrowd}.")
-        groups[entry.image_id][0].append(entry)
-        groups[entry.image_id][1].append(name)
+        groups[entry.image_id].append(position)
     shaped = sum(map(coco_json.has_segmentation, entries))
     if 0 < shaped < len(entries):
         text = "%s: %d of %d entries have no segmentation; their masks are empty"
         _log.warning(text, path, len(entries) - shaped, len(entries))
     scored = scored or any(entry.score is not None for entry in entries)
+    columns = coco_json.columns(path, entries, names, labels, scored=scored, need_boxes=not shaped)
     records = []
     for picture in found:
-        group = groups[picture.id]
-        masks = coco_json.masks(path, *group, picture.size) if shaped or not entries else None
-        fields = _fields(path, group, masks, scored=scored)
-        fields["labels"] = [labels[entry.category_id] for entry in group[0]]
-        try:
-            instances = Instances(picture.size, masks=masks, **fields)
-        except (ValueError, TypeError) as error:  # a score too large for float32 and the like
-            raise FormatError(path, f"image {picture.id}", str(error)) from error
+        at = groups[picture.id]
+        masks = None
+        if shaped or not entries:
+            here = [entries[n] for n in at], [names[n] for n in at]
+            masks = coco_json.masks(path, *here, picture.size)
+        part = {name: column[at] for name, column in columns.items()}
+        instances = _instances(part, masks, picture.size)
         records.append(Record(picture.path, picture.size, instances, picture.id, picture.attributes))
     return tuple(records)
 
 
-def _fields(path: Path, group: Group, masks: Masks | None, *, scored: bool) -> dict[str, Any]:
-    """The entries of one picture as arrays: everything but labels and masks."""
-    entries, names = group
-    spans, boxed = coco_json.boxes(path, entries, names)
-    if masks is not None:
+def _instances(part: dict[str, NDArray[Any]], masks: Masks | None, size: tuple[int, int]) -> Instances:
+    """The entries of one picture, from their rows of the columns."""
+    spans, areas, boxed = part["bbox"], part["area"], part["boxed"]
+    if masks is not None and not boxed.all():
         tight = masks.boxes.astype(np.float64)
-        spans = np.where(
-            boxed[:, None], spans, np.concatenate([tight[:, :2], tight[:, 2:] - tight[:, :2]], axis=1)
-        )
-    corners = np.concatenate([spans[:, :2], spans[:, :2] + spans[:, 2:]], axis=1)
-    areas = spans[:, 2] * spans[:, 3]
-    if masks is not None:
-        areas = masks.areas.astype(np.float64)
-    elif not boxed.all():
-        name = names[int(np.flatnonzero(~boxed)[0])]
-        raise FormatError(path, name, "entry must have a bbox or a segmentation, got neither.")
-    written = np.array([np.nan if entry.area is None else entry.area for entry in entries], np.float64)
-    crowd = np.array([bool(entry.iscrowd) for entry in entries], bool)
-    tracked = any(entry.track_id is not None for entry in entries)
+        spans = np.where(boxed[:, None], spans, np.hstack([tight[:, :2], tight[:, 2:] - tight[:, :2]]))
+    unknown = np.isnan(areas)
+    if unknown.any():
+        areas = np.where(unknown, spans[:, 2] * spans[:, 3] if masks is None else masks.areas, areas)
     # Boxes and scores once more, with all bits of the file: evaluation must see what pycocotools sees.
-    exact = {"bbox": spans}
-    if scored:
-        exact["score"] = np.array([entry.score for entry in entries], np.float64)
-    return {
-        "boxes": corners,
-        "scores": [entry.score for entry in entries] if scored else None,
-        "crowd": crowd if crowd.any() else None,
-        "ids": [-1 if entry.track_id is None else entry.track_id for entry in entries] if tracked else None,
-        "extras": {
-            "area": np.where(np.isnan(written), areas, written),
-            "annotation_id": np.array([entry.id for entry in entries], np.int64),
-            **exact,
-        },
-    }
+    extras = {"area": areas, "annotation_id": part["id"], "bbox": spans}
+    if "score" in part:
+        extras["score"] = part["score"]
+    return Instances(
+        size,
+        np.hstack([spans[:, :2], spans[:, :2] + spans[:, 2:]]),
+        part["label"],
+        part.get("score"),
+        masks,
+        part["crowd"] if part["crowd"].any() else None,
+        part["track_id"] if part["tracked"].any() else None,
+        extras,
+    )
 
 
 def _ids_of_truth(dataset: Dataset, truth: Path | None) -> tuple[dict[int | str, int | str], list[int]]:
