@@ -312,63 +312,62 @@ def test_report_as_plain_values():
     assert repr(report) == "Report(mask AP 1.0000, AP50 1.0000, 1 pictures)"
 
 
-GOOD = dataset(drawn(TOP, scores=[0.5]))
+def good() -> Dataset:
+    return dataset(drawn(TOP, scores=[0.5]))
 
 
 @pytest.mark.parametrize(
-    ("truth", "predictions", "options", "message"),
+    ("options", "message"),
     [
-        (GOOD, GOOD, {"iou": "bbox"}, 'iou must be "mask" or "box", got \'bbox\''),
-        (GOOD, GOOD, {"thresholds": []}, r"thresholds must lie in \(0, 1\], got \[\]"),
-        (GOOD, GOOD, {"thresholds": [0.0]}, r"thresholds must lie in \(0, 1\], got \[0.0\]"),
-        (GOOD, GOOD, {"thresholds": [float("nan")]}, r"thresholds must lie in \[0, 1\], got nan"),
-        (GOOD, GOOD, {"recalls": [0.5, 0.1]}, "recalls must be ascending"),
-        (GOOD, GOOD, {"max_detections": []}, r"max_detections must be whole numbers of at least 1, got \(\)"),
+        ({"iou": "bbox"}, 'iou must be "mask" or "box", got \'bbox\''),
+        ({"thresholds": []}, r"thresholds must lie in \(0, 1\], got \[\]"),
+        ({"thresholds": [0.0]}, r"thresholds must lie in \(0, 1\], got \[0.0\]"),
+        ({"thresholds": [float("nan")]}, r"thresholds must lie in \[0, 1\], got nan"),
+        ({"recalls": [0.5, 0.1]}, "recalls must be ascending"),
+        ({"max_detections": []}, r"max_detections must be whole numbers of at least 1, got \(\)"),
+        ({"max_detections": [0, 5]}, r"max_detections must be whole numbers of at least 1, got \(0, 5\)"),
+        ({"max_detections": [1, 2.5]}, r"max_detections must be whole numbers .* got \(1, 2.5\)"),
+        ({"area_ranges": {}}, "area_ranges must name at least one range"),
+        ({"area_ranges": {"a": (2, 1)}}, r"area_ranges\['a'\] must be \(least, greatest\), got \(2, 1\)"),
+    ],
+)
+def test_arguments_out_of_range(options, message):
+    with pytest.raises(ValueError, match=f"^evaluate: {message}"):
+        evaluate(good(), good(), **options)
+
+
+BOX = {"boxes": [[0, 0, 1, 1]], "labels": [0], "scores": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: (good(), dataset(drawn(TOP))), "predictions must have scores, got None. Pass truth first"),
         (
-            GOOD,
-            GOOD,
-            {"max_detections": [0, 5]},
-            r"max_detections must be whole numbers of at least 1, got \(0, 5\)",
-        ),
-        (GOOD, GOOD, {"max_detections": [1, 2.5]}, r"max_detections must be whole numbers .* got \(1, 2.5\)"),
-        (GOOD, GOOD, {"area_ranges": {}}, "area_ranges must name at least one range"),
-        (
-            GOOD,
-            GOOD,
-            {"area_ranges": {"a": (2, 1)}},
-            r"area_ranges\['a'\] must be \(least, greatest\), got \(2, 1\)",
-        ),
-        (GOOD, dataset(drawn(TOP)), {}, "predictions must have scores, got None. Pass truth first"),
-        (
-            GOOD,
-            dataset(*[drawn(TOP, scores=[0.5])] * 2),
-            {},
-            "about records of truth, got 1 unknown ids, such as 2",
-        ),
-        (GOOD, Dataset([], ["dog"]), {}, r"share classes with truth \(cell\), got dog"),
-        (
-            Dataset([], list("aba")),
-            Dataset([], list("ab")),
-            {},
-            "classes of truth must be unique .* got 'a' twice",
+            lambda: (good(), dataset(*[drawn(TOP, scores=[0.5])] * 2)),
+            "predictions must be about records of truth, got 1 unknown ids, such as 2",
         ),
         (
-            GOOD,
-            dataset(Instances((5, 4), [[0, 0, 1, 1]], [0], [0.5])),
-            {"iou": "box"},
-            r"record 1 must have the size of its truth \(4, 4\), got \(5, 4\)",
+            lambda: (good(), Dataset([], ["dog"])),
+            r"predictions must share classes with truth \(cell\), got dog",
         ),
         (
-            GOOD,
-            dataset(Instances((4, 4), [[0, 0, 1, 1]], [0], [0.5])),
-            {},
+            lambda: (Dataset([], list("aba")), Dataset([], list("ab"))),
+            "classes of truth must be unique where the two datasets differ, got 'a' twice",
+        ),
+        (
+            lambda: (good(), dataset(Instances((5, 4), **BOX))),
+            r"predictions of record 1 must have the size of its truth \(4, 4\), got \(5, 4\)",
+        ),
+        (
+            lambda: (good(), dataset(Instances((4, 4), **BOX))),
             'predictions must have masks, got boxes only. Pass iou="box"',
         ),
     ],
 )
-def test_wrong_arguments(truth, predictions, options, message):
-    with pytest.raises(ValueError, match=f"^evaluate: .*{message}"):
-        evaluate(truth, predictions, **options)
+def test_datasets_that_do_not_belong_together(make, message):
+    with pytest.raises(ValueError, match=f"^evaluate: {message}"):
+        evaluate(*make())
 
 
 def test_default_ranges_are_cocos():
