@@ -407,6 +407,11 @@ def test_real_pictures_equal_pillow(shared):
             assert read_size(path) == picture.size[::-1]
 
 
+def test_endings_of_picture_files():
+    assert {".png", ".tif", ".jpeg", ".avif"} <= image.SUFFIXES
+    assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in image.SUFFIXES)
+
+
 # Writing
 
 
