@@ -30,7 +30,7 @@ _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".ti
 _FORMATS[".webp"] = "WEBP"
 
 SUFFIXES = frozenset(_FORMATS) | {".gif", ".ppm", ".pgm", ".pbm", ".jp2", ".avif"}
-"""What the names of picture files end in, in lower case; for searching folders. Reading goes by the content."""
+"""What the names of picture files end in, in lower case. Reading goes by the content."""
 
 
 def read_image(source: str | Path | bytes, *, orient: bool = True) -> NDArray[np.uint8]:

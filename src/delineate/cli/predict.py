@@ -21,12 +21,10 @@ from delineate.dataset import Dataset, Record
 from delineate.draw import draw
 from delineate.errors import FormatError
 from delineate.formats import coco
-from delineate.image import read_image, write_image
+from delineate.image import SUFFIXES, read_image, write_image
 from delineate.instances import Instances
 from delineate.measure import write_csv
 from delineate.predict import Predictor
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm"}
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,10 @@ def predict_command(
         coco.write_results(dataset, out / "predictions.json")
     else:
         coco.write(dataset, out / "predictions.json")
-    write_csv(out / "objects.csv", dataset, pixel_size=pixel_size)
+    pictures = ((str(record.path), record.instances) for record in dataset)
+    objects = write_csv(out / "objects.csv", pictures, predictor.classes, pixel_size=pixel_size)
     for failure in failures:
         sys.stderr.write(f"delineate predict: skipped {failure}\n")
-    objects = sum(len(record.instances) for record in dataset)
     sys.stdout.write(
         f"{len(dataset)} pictures, {objects} objects, {time.monotonic() - started:.1f} s -> {out}"
         + (f" ({len(failures)} skipped)" if failures else "")

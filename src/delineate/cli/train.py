@@ -24,7 +24,7 @@ def train_command(
     /,
     *,
     out: Annotated[Path, Parameter(help="Folder for checkpoints and logs.")] = Path("runs/train"),
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", help="Change one setting: optimiser.rate=0.001")] = (),
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="", help="Change one setting: optimiser.rate=0.001")] = (),
     resume: Annotated[bool, Parameter(negative="", help="Go on from the last completed epoch in --out.")] = False,
 ) -> int:
     """Trains a model; see `delineate train --help`."""

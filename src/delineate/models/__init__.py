@@ -125,11 +125,13 @@ class Loaded(NamedTuple):
         model: In eval mode, float32.
         name: What `build` calls it.
         classes: Class names.
+        header: What a checkpoint of ours says of its run (see `train.checkpoint.Header`); empty for other files.
     """
 
     model: torch.nn.Module
     name: str
     classes: tuple[str, ...]
+    header: dict[str, Any]
 
 
 def load(path: str | Path) -> Loaded:
@@ -161,7 +163,7 @@ def load(path: str | Path) -> Loaded:
             model.load_state_dict(
                 {key: _plain(value) for key, value in contents.tensors.items()}, assign=True
             )
-            return Loaded(model.eval(), name, contents.classes)
+            return Loaded(model.eval(), name, contents.classes, contents.header)
     raise WeightsError(
         f"{path}: {len(contents.tensors)} tensors for {len(contents.classes)} classes must fit "
         f"{candidates[0] if len(candidates) == 1 else 'a model of this package'}, but names or shapes differ."

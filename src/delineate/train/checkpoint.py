@@ -26,6 +26,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = 1
     model: str  # name for `models.build`
+    architecture: dict[str, Any]  # every field of the model's `Config`: a later change of the variant does no harm
     classes: list[str]
     epoch: int  # epochs completed
     step: int  # optimiser steps done

@@ -7,6 +7,7 @@ A run lives in a folder: ``config.toml`` is what it was started with, ``last.saf
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import logging
 import math
@@ -316,6 +317,7 @@ def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
         run.best = score
     header = Header(
         model=run.config.model.name,
+        architecture=dataclasses.asdict(run.model.config),  # type: ignore[call-overload]
         classes=list(run.classes),
         epoch=run.epoch,
         step=run.step,
