@@ -1,4 +1,6 @@
 // Runs (N run-length masks on one canvas) and the functions on it. Arguments arrive checked by delineate/masks.py.
+#include <cmath>
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -78,7 +80,8 @@ Rle from_strings(int64_t height, int64_t width, const nb::list& strings) {
     return delineate::from_strings(height, width, views);
 }
 
-// The plain case, lists of lists of floats and ints, as JSON gives them. Anything else gives None, and Python looks closer.
+// The plain case as JSON gives it: lists of lists of floats and ints that are in order. Anything else gives None, and Python
+// looks closer.
 nb::object flatten_polygons(nb::handle instances) {
     std::vector<double> xy;
     std::vector<int64_t> points{0}, parts{0};
@@ -91,17 +94,14 @@ nb::object flatten_polygons(nb::handle instances) {
             if (n < 6 || n % 2) return nb::none();
             for (Py_ssize_t k = 0; k < n; ++k) {
                 PyObject* number = PyList_GetItem(polygon.ptr(), k);
-                if (PyFloat_CheckExact(number)) {
-                    xy.push_back(PyFloat_AsDouble(number));
-                } else if (PyLong_CheckExact(number)) {
-                    xy.push_back(PyLong_AsDouble(number));
-                    if (xy.back() == -1.0 && PyErr_Occurred()) {
-                        PyErr_Clear();
-                        return nb::none();
-                    }
-                } else {
+                if (!PyFloat_CheckExact(number) && !PyLong_CheckExact(number)) return nb::none();
+                const double value = PyFloat_AsDouble(number);
+                if (!(std::abs(value) <= delineate::kLargestCoordinate)) return nb::none();
+                if (value == -1.0 && PyErr_Occurred()) {  // an int beyond all floats
+                    PyErr_Clear();
                     return nb::none();
                 }
+                xy.push_back(value);
             }
             points.push_back(static_cast<int64_t>(xy.size() / 2));
         }
@@ -120,14 +120,16 @@ void bind_runs(nb::module_& m) {
         .def_ro("height", &Rle::height)
         .def_ro("width", &Rle::width)
         .def("__len__", &Rle::size)
-        .def("__eq__", [](const Rle& a, const Rle& b) { return a == b; }, nb::is_operator())
+        .def("__eq__", [](const Rle& a, const Rle& b) { return a == b; }, nb::is_operator(),
+             nb::sig("def __eq__(self, arg: object, /) -> bool"))
         .def_prop_ro("counts", [](nb::handle_t<Rle> self) { return lend(self, nb::cast<const Rle&>(self).counts); })
         .def_prop_ro("offsets", [](nb::handle_t<Rle> self) { return lend(self, nb::cast<const Rle&>(self).offsets); });
 }
 
 void bind_conversions(nb::module_& m) {
     const auto release = nb::call_guard<nb::gil_scoped_release>();
-    m.def("masks_from_strings", &from_strings, "height"_a, "width"_a, "strings"_a);
+    m.def("masks_from_strings", &from_strings, "height"_a, "width"_a, "strings"_a,
+          nb::sig("def masks_from_strings(height: int, width: int, strings: list[str | bytes]) -> Runs"));
     m.def("masks_to_strings", [](const Rle& rle) {
         std::vector<std::string> out;
         for (int64_t i = 0; i < rle.size(); ++i) out.push_back(delineate::to_string(rle.runs(i)));
@@ -161,7 +163,7 @@ void bind_conversions(nb::module_& m) {
               const size_t shape[] = {static_cast<size_t>(box.height()), static_cast<size_t>(box.width())};
               return nb::make_tuple(box.y0, box.x0, give(std::move(pixels), shape));
           },
-          "runs"_a, "i"_a);
+          "runs"_a, "i"_a, nb::sig("def masks_crop(runs: Runs, i: int) -> tuple[int, int, NDArray[numpy.uint8]]"));
     m.def("masks_cells",
           [](const Rle& rle, int64_t stride) {
               delineate::Cells cells;
@@ -171,7 +173,9 @@ void bind_conversions(nb::module_& m) {
               }
               return nb::make_tuple(give(std::move(cells.values)), give(std::move(cells.offsets)), give_boxes<int32_t>(cells.boxes));
           },
-          "runs"_a, "stride"_a);
+          "runs"_a, "stride"_a,
+          nb::sig("def masks_cells(runs: Runs, stride: int) -> tuple[NDArray[numpy.float32], NDArray[numpy.int64], "
+                  "NDArray[numpy.int32]]"));
 }
 
 void bind_measures(nb::module_& m) {
@@ -211,7 +215,8 @@ void bind_outlines(nb::module_& m) {
               return nb::make_tuple(give(std::move(outlines.points), shape), give(std::move(outlines.rings)),
                                     give(std::move(outlines.masks)));
           },
-          "runs"_a);
+          "runs"_a,
+          nb::sig("def masks_trace(runs: Runs) -> tuple[NDArray[numpy.int32], NDArray[numpy.int64], NDArray[numpy.int64]]"));
     m.def("masks_perimeters",
           [](const Rle& rle) {
               std::vector<double> out;

@@ -1,8 +1,8 @@
 #include "dense.hpp"
 
-#include <bit>
 #include <cstring>
 
+#include "bits.hpp"
 #include "geometry.hpp"
 
 namespace delineate {
@@ -46,36 +46,6 @@ void transpose64(uint64_t* m) {
         }
     }
 }
-
-// Turns the value changes of a stream of bits into runs.
-class BitScanner {
-   public:
-    explicit BitScanner(RunWriter& writer) : writer_(writer) {}
-
-    // The `count` lowest bits of `bits` are the pixels at position, position + 1, ...; higher bits are zero.
-    void feed(uint64_t bits, int64_t position, int64_t count) {
-        uint64_t toggles = bits ^ ((bits << 1) | inside_);
-        if (count < 64) toggles &= (uint64_t{1} << count) - 1;
-        while (toggles) {
-            toggle(position + std::countr_zero(toggles));
-            toggles &= toggles - 1;
-        }
-    }
-    // All pixels from `position` on are zero until the next feed.
-    void zeros(int64_t position) {
-        if (inside_) toggle(position);
-    }
-
-   private:
-    void toggle(int64_t position) {
-        if (inside_) writer_.ones(begin_, position);
-        begin_ = position;
-        inside_ ^= 1;
-    }
-    RunWriter& writer_;
-    uint64_t inside_ = 0;
-    int64_t begin_ = 0;
-};
 
 // One (H, W) mask in C order. 64 x 64 tiles are reduced to bits (row by row, as memory lies), transposed where they are not
 // empty, and read column by column.
@@ -181,6 +151,54 @@ void decode_box(std::span<const uint32_t> runs, int64_t height, const Box& box, 
     });
 }
 
+namespace {
+
+// Counts the pixels of one mask in the cells of its box, one column of cells after the other.
+class CellCounter {
+   public:
+    CellCounter(const Rle& rle, int64_t stride) : rle_(rle), stride_(stride) {}
+
+    void count(std::span<const uint32_t> runs, const Box& box, float* values) {
+        pieces_.assign(static_cast<size_t>(box.height()), 0);
+        whole_.assign(static_cast<size_t>(box.height()) + 1, 0);
+        int64_t column = box.x0;
+        for_each_span(runs, rle_.height, [&](int64_t x, int64_t y0, int64_t y1) {
+            while (x >= (column + 1) * stride_) finish(column++, box, values);
+            const int64_t first = y0 / stride_, last = (y1 - 1) / stride_;
+            if (first == last) {
+                pieces_[first - box.y0] += y1 - y0;
+                return;
+            }
+            pieces_[first - box.y0] += (first + 1) * stride_ - y0;
+            pieces_[last - box.y0] += y1 - last * stride_;
+            ++whole_[first + 1 - box.y0];
+            --whole_[last - box.y0];
+        });
+        while (column < box.x1) finish(column++, box, values);
+    }
+
+   private:
+    // Writes the fractions of what each cell of this column has on the canvas, and starts anew.
+    void finish(int64_t column, const Box& box, float* values) {
+        const int64_t cell_width = std::min(rle_.width, (column + 1) * stride_) - column * stride_;
+        int64_t spans = 0;  // that cover this cell from top to bottom
+        for (int64_t r = 0; r < box.height(); ++r) {
+            spans += whole_[r];
+            const int64_t y = (box.y0 + r) * stride_, cell_height = std::min(rle_.height, y + stride_) - y;
+            values[r * box.width() + column - box.x0] =
+                static_cast<float>(pieces_[r] + spans * stride_) / static_cast<float>(cell_width * cell_height);
+        }
+        std::fill(pieces_.begin(), pieces_.end(), 0);
+        std::fill(whole_.begin(), whole_.end(), 0);
+    }
+
+    const Rle& rle_;
+    int64_t stride_;
+    std::vector<int64_t> pieces_, whole_;  // whole_: by how much the number of spans over the whole cell changes there
+};
+
+}  // namespace
+
 Cells cells(const Rle& rle, int64_t stride) {
     const int64_t grid_height = (rle.height + stride - 1) / stride, grid_width = (rle.width + stride - 1) / stride;
     Cells out;
@@ -196,24 +214,9 @@ Cells cells(const Rle& rle, int64_t stride) {
     out.values.resize(static_cast<size_t>(out.offsets.back()));
     const int64_t grain = worth_a_thread(rle.size(), 8 * static_cast<int64_t>(rle.counts.size()));
     parallel_for(rle.size(), grain, 0, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-            const Box& box = out.boxes[i];
-            float* values = out.values.data() + out.offsets[i];
-            // Pixel counts first (exact in float up to 2^24 pixels a cell) ...
-            for_each_span(rle.runs(i), rle.height, [&](int64_t x, int64_t y0, int64_t y1) {
-                float* column = values + (x / stride - box.x0);
-                for (int64_t y = y0; y < y1;) {
-                    const int64_t cell = y / stride, end_of_cell = std::min(y1, (cell + 1) * stride);
-                    column[(cell - box.y0) * box.width()] += static_cast<float>(end_of_cell - y);
-                    y = end_of_cell;
-                }
-            });
-            // ... then fractions of what each cell has on the canvas.
-            for (int64_t r = box.y0; r < box.y1; ++r)
-                for (int64_t c = box.x0; c < box.x1; ++c)
-                    *values++ /= static_cast<float>((std::min(rle.height, (r + 1) * stride) - r * stride) *
-                                                    (std::min(rle.width, (c + 1) * stride) - c * stride));
-        }
+        CellCounter counter(rle, stride);
+        for (int64_t i = begin; i < end; ++i)
+            counter.count(rle.runs(i), out.boxes[i], out.values.data() + out.offsets[i]);
     });
     return out;
 }

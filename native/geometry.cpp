@@ -4,38 +4,9 @@ namespace delineate {
 
 namespace {
 
-// The rows where exactly one of two columns is covered: merge the ends of both lists, equal ends cancel, pair the rest.
-void append_difference(int64_t x, std::span<const Span> left, std::span<const Span> right, std::vector<Span>& out) {
-    const auto end_of = [](std::span<const Span> spans, size_t k) { return k % 2 ? spans[k / 2].y1 : spans[k / 2].y0; };
-    size_t i = 0, j = 0;
-    const size_t n = 2 * left.size(), m = 2 * right.size();
-    bool open = false;
-    int64_t begin = 0;
-    while (i < n || j < m) {
-        int64_t y;
-        if (i < n && j < m && end_of(left, i) == end_of(right, j)) {
-            ++i, ++j;
-            continue;
-        }
-        if (j >= m || (i < n && end_of(left, i) < end_of(right, j))) {
-            y = end_of(left, i++);
-        } else {
-            y = end_of(right, j++);
-        }
-        if (open) out.push_back({x, begin, y});
-        begin = y;
-        open = !open;
-    }
-}
+using Spans = std::vector<Span>;
 
 int64_t work_of(const Rle& rle) { return 8 * static_cast<int64_t>(rle.counts.size()); }
-
-std::vector<Span> spans_of(std::span<const uint32_t> runs, int64_t height) {
-    std::vector<Span> spans;
-    spans.reserve(runs.size());
-    for_each_span(runs, height, [&](int64_t x, int64_t y0, int64_t y1) { spans.push_back({x, y0, y1}); });
-    return spans;
-}
 
 // For 0 .. source: the first target pixel whose source pixel is at least that.
 std::vector<int64_t> first_targets(int64_t source, int64_t target) {
@@ -51,17 +22,14 @@ std::vector<int64_t> first_targets(int64_t source, int64_t target) {
 }  // namespace
 
 void RowReader::collect(std::span<const uint32_t> runs, int64_t height) {
-    spans_.clear();
     edges_.clear();
-    for_each_span(runs, height, [&](int64_t x, int64_t y0, int64_t y1) { spans_.push_back({x, y0, y1}); });
-    for_each_column_line(spans_, [&](int64_t x, std::span<const Span> left, std::span<const Span> right) {
-        append_difference(x, left, right, edges_);
-    });
+    collect_spans(runs, height, spans_);
+    for_each_vertical_edge(spans_, [&](int32_t x, int32_t y0, int32_t y1, bool) { edges_.push_back({x, y0, y1}); });
     top_ = height;
     bottom_ = 0;
     for (const auto& edge : edges_) {
-        top_ = std::min(top_, edge.y0);
-        bottom_ = std::max(bottom_, edge.y1);
+        top_ = std::min<int64_t>(top_, edge.y0);
+        bottom_ = std::max<int64_t>(bottom_, edge.y1);
     }
     bottom_ = std::max(top_, bottom_);
     const size_t rows = static_cast<size_t>(bottom_ - top_);
@@ -78,14 +46,13 @@ void RowReader::collect(std::span<const uint32_t> runs, int64_t height) {
     }
     starts_.resize(rows + 1);
     toggles_.resize(static_cast<size_t>(starts_[rows]));
-    std::vector<int64_t> next(starts_.begin(), starts_.end());
+    next_.assign(starts_.begin(), starts_.end());
     for (const auto& edge : edges_)
-        for (int64_t y = edge.y0; y < edge.y1; ++y) toggles_[next[y - top_]++] = edge.x;
+        for (int64_t y = edge.y0; y < edge.y1; ++y) toggles_[next_[y - top_]++] = edge.x;
 }
 
 Rle transpose(const Rle& rle) {
-    return build(rle.size(), rle.width, rle.height, 4 * work_of(rle), [&](int64_t i, RunWriter& writer) {
-        RowReader rows;
+    return build<RowReader>(rle.size(), rle.width, rle.height, 4 * work_of(rle), [&](int64_t i, RunWriter& writer, RowReader& rows) {
         rows.for_each_run(rle.runs(i), rle.height, [&](int64_t y, int64_t x0, int64_t x1) {
             writer.ones(y * rle.width + x0, y * rle.width + x1);
         });
@@ -93,8 +60,8 @@ Rle transpose(const Rle& rle) {
 }
 
 Rle flip_horizontal(const Rle& rle) {
-    return build(rle.size(), rle.height, rle.width, work_of(rle), [&](int64_t i, RunWriter& writer) {
-        const auto spans = spans_of(rle.runs(i), rle.height);
+    return build<Spans>(rle.size(), rle.height, rle.width, work_of(rle), [&](int64_t i, RunWriter& writer, Spans& spans) {
+        collect_spans(rle.runs(i), rle.height, spans);
         for (size_t end = spans.size(); end > 0;) {
             size_t begin = end;
             while (begin > 0 && spans[begin - 1].x == spans[end - 1].x) --begin;
@@ -133,8 +100,8 @@ Rle resize(const Rle& rle, int64_t height, int64_t width) {
     const auto rows = first_targets(rle.height, height), columns = first_targets(rle.width, width);
     const double scale = static_cast<double>(width) / static_cast<double>(std::max<int64_t>(1, rle.width));
     const int64_t work = static_cast<int64_t>(static_cast<double>(work_of(rle)) * std::max(1.0, scale));
-    return build(rle.size(), height, width, work, [&](int64_t i, RunWriter& writer) {
-        const auto spans = spans_of(rle.runs(i), rle.height);
+    return build<Spans>(rle.size(), height, width, work, [&](int64_t i, RunWriter& writer, Spans& spans) {
+        collect_spans(rle.runs(i), rle.height, spans);
         for (size_t begin = 0, end; begin < spans.size(); begin = end) {
             const int64_t x = spans[begin].x;
             for (end = begin; end < spans.size() && spans[end].x == x;) ++end;

@@ -29,22 +29,48 @@ class RowReader {
     void collect(std::span<const uint32_t> runs, int64_t height);
 
     int64_t top_ = 0, bottom_ = 0;
-    std::vector<int64_t> starts_;   // row y has toggles_[starts_[y - top_], starts_[y - top_ + 1])
-    std::vector<int64_t> toggles_;  // the x where the row changes its value
-    std::vector<Span> spans_;
-    std::vector<Span> edges_;       // pieces of column lines where exactly one side is covered
+    std::vector<int64_t> starts_, next_;  // row y has toggles_[starts_[y - top_], starts_[y - top_ + 1])
+    std::vector<int32_t> toggles_;        // the x where the row changes its value
+    std::vector<Span> spans_, edges_;
 };
 
-// Calls fn(x, left, right) for every line between columns x - 1 and x that has spans on a side; `spans` as for_each_span
-// gives them.
+// The vertical edges on one line: fn(y0, y1, opens) for every piece where exactly one side is covered (opens: the right
+// side), in rising order. Pieces of different kinds are kept apart, so two meet where diagonal pixels touch.
 template <class Fn>
-void for_each_column_line(std::span<const Span> spans, Fn&& fn) {
+void for_each_edge_between(std::span<const Span> left, std::span<const Span> right, Fn&& fn) {
+    if (left.size() == 1 && right.size() == 1 && left[0].y0 < right[0].y1 && right[0].y0 < left[0].y1) {
+        const Span &a = left[0], &b = right[0];
+        if (a.y0 != b.y0) fn(std::min(a.y0, b.y0), std::max(a.y0, b.y0), b.y0 < a.y0);
+        if (a.y1 != b.y1) fn(std::min(a.y1, b.y1), std::max(a.y1, b.y1), b.y1 > a.y1);
+        return;
+    }
+    const auto end_of = [](std::span<const Span> spans, size_t k) {
+        return k >= 2 * spans.size() ? INT32_MAX : k % 2 ? spans[k / 2].y1 : spans[k / 2].y0;
+    };
+    size_t i = 0, j = 0;  // ends passed on each side: odd means covered
+    int32_t begin = 0;
+    while (i < 2 * left.size() || j < 2 * right.size()) {
+        const int was = static_cast<int>(i % 2) - static_cast<int>(j % 2);
+        const int32_t a = end_of(left, i), b = end_of(right, j), y = std::min(a, b);
+        i += a == y;
+        j += b == y;
+        if (was == static_cast<int>(i % 2) - static_cast<int>(j % 2)) continue;
+        if (was != 0) fn(begin, y, was < 0);
+        begin = y;
+    }
+}
+
+// All vertical edges of one mask, from left to right: fn(x, y0, y1, opens) on the line between columns x - 1 and x.
+// `spans` as for_each_span gives them.
+template <class Fn>
+void for_each_vertical_edge(std::span<const Span> spans, Fn&& fn) {
     size_t left = 0, right = 0;  // the spans of column x - 1 are [left, right), those of column x follow
     while (right < spans.size() || left < right) {
-        const int64_t x = left < right ? spans[left].x + 1 : spans[right].x;
+        const int32_t x = left < right ? spans[left].x + 1 : spans[right].x;
         size_t end = right;
         while (end < spans.size() && spans[end].x == x) ++end;
-        fn(x, spans.subspan(left, right - left), spans.subspan(right, end - right));
+        for_each_edge_between(spans.subspan(left, right - left), spans.subspan(right, end - right),
+                              [&](int32_t y0, int32_t y1, bool opens) { fn(x, y0, y1, opens); });
         left = right;
         right = end;
     }

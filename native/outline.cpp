@@ -1,5 +1,8 @@
 #include "outline.hpp"
 
+#include <numeric>
+#include <tuple>
+
 #include "geometry.hpp"
 
 namespace delineate {
@@ -9,10 +12,10 @@ namespace {
 // A vertical border piece on the line between columns x - 1 and x. Where the left side is covered it is walked downwards,
 // else upwards, so that the mask is always on the right hand.
 struct Piece {
-    int64_t x, y0, y1;
+    int32_t x, y0, y1;
     bool down;
-    int64_t start() const { return down ? y0 : y1; }
-    int64_t end() const { return down ? y1 : y0; }
+    int32_t start() const { return down ? y0 : y1; }
+    int32_t end() const { return down ? y1 : y0; }
 };
 
 // Follows the outlines of one mask. Horizontal borders are never stored: all ends of pieces in one row, sorted by x, are
@@ -23,173 +26,155 @@ class Tracer {
         find_pieces(runs, height);
         join_rows(height);
         follow();
-        const auto parents = find_parents();
-        emit(parents, out);
+        const bool holes = find_parents();
+        emit(holes, out);
     }
 
    private:
     void find_pieces(std::span<const uint32_t> runs, int64_t height) {
-        spans_.clear();
         pieces_.clear();
-        for_each_span(runs, height, [&](int64_t x, int64_t y0, int64_t y1) { spans_.push_back({x, y0, y1}); });
-        for_each_column_line(spans_, [&](int64_t x, std::span<const Span> left, std::span<const Span> right) {
-            size_t i = 0, j = 0;
-            const size_t n = 2 * left.size(), m = 2 * right.size();
-            const auto end_of = [](std::span<const Span> s, size_t k) { return k % 2 ? s[k / 2].y1 : s[k / 2].y0; };
-            int64_t begin = 0;
-            while (i < n || j < m) {
-                const bool was_left = i % 2 && !(j % 2), was_right = j % 2 && !(i % 2);
-                const int64_t a = i < n ? end_of(left, i) : INT64_MAX, b = j < m ? end_of(right, j) : INT64_MAX;
-                const int64_t y = std::min(a, b);
-                i += a == y;
-                j += b == y;
-                const bool is_left = i % 2 && !(j % 2), is_right = j % 2 && !(i % 2);
-                if (was_left == is_left && was_right == is_right) continue;
-                if (was_left || was_right) pieces_.push_back({x, begin, y, was_left});
-                begin = y;
-            }
+        collect_spans(runs, height, spans_);
+        for_each_vertical_edge(spans_, [&](int32_t x, int32_t y0, int32_t y1, bool opens) {
+            pieces_.push_back({x, y0, y1, !opens});
         });
     }
 
-    // next_[p]: the piece whose start is joined with the end of p. Two pieces that share an end (or a start) are twins: there
-    // two diagonal pixels touch.
+    // Puts the ends of pieces in order, row by row and by x, and joins them in pairs.
     void join_rows(int64_t height) {
-        top_ = height;
-        bottom_ = 0;
+        top_ = static_cast<int32_t>(height);
+        int32_t bottom = 0;
         for (const auto& p : pieces_) {
             top_ = std::min(top_, p.y0);
-            bottom_ = std::max(bottom_, p.y1);
+            bottom = std::max(bottom, p.y1);
         }
-        const size_t rows = pieces_.empty() ? 0 : static_cast<size_t>(bottom_ - top_) + 1;
-        rows_.assign(rows + 1, 0);
+        rows_ = pieces_.empty() ? 0 : bottom - top_ + 1;
+        row_ends_.assign(static_cast<size_t>(rows_) + 1, 0);
         for (const auto& p : pieces_) {
-            ++rows_[p.y0 - top_ + 1];
-            ++rows_[p.y1 - top_ + 1];
+            ++row_ends_[p.y0 - top_ + 1];
+            ++row_ends_[p.y1 - top_ + 1];
         }
-        for (size_t r = 0; r < rows; ++r) rows_[r + 1] += rows_[r];
+        for (int32_t r = 0; r < rows_; ++r) row_ends_[r + 1] += row_ends_[r];
         ends_.resize(2 * pieces_.size());
-        fill_.assign(rows_.begin(), rows_.end());
+        links_.assign(pieces_.size(), Link{});
         for (size_t p = 0; p < pieces_.size(); ++p) {
-            ends_[fill_[pieces_[p].y0 - top_]++] = static_cast<int64_t>(p);
-            ends_[fill_[pieces_[p].y1 - top_]++] = static_cast<int64_t>(p);
+            ends_[row_ends_[pieces_[p].y0 - top_]++] = static_cast<int32_t>(p);
+            ends_[row_ends_[pieces_[p].y1 - top_]++] = static_cast<int32_t>(p);
         }
-        next_.resize(pieces_.size());
-        twin_end_.assign(pieces_.size(), -1);
-        twin_start_.assign(pieces_.size(), -1);
-        for (size_t r = 0; r < rows; ++r) join_row(static_cast<int64_t>(r) + top_, rows_[r], rows_[r + 1]);
+        // Now row_ends_[r] is where row r ends.
+        for (int32_t r = 0, begin = 0; r < rows_; begin = row_ends_[r++]) join_row(r + top_, begin, row_ends_[r]);
     }
 
-    void join_row(int64_t y, int64_t begin, int64_t end) {
-        for (int64_t k = begin; k + 1 < end; ++k) {
-            const int64_t a = ends_[k], b = ends_[k + 1];
+    void join_row(int32_t y, int32_t begin, int32_t end) {
+        for (int32_t k = begin; k + 1 < end; ++k) {
+            const int32_t a = ends_[k], b = ends_[k + 1];
             if (pieces_[a].x != pieces_[b].x) continue;
-            auto& twin = pieces_[a].end() == y ? twin_end_ : twin_start_;
-            twin[a] = b;
-            twin[b] = a;
+            const auto twin = pieces_[a].end() == y ? &Link::twin_end : &Link::twin_start;
+            links_[a].*twin = b;
+            links_[b].*twin = a;
             // The corner of the left pixel belongs to the horizontal border on the left.
             if (!pieces_[a].down) std::swap(ends_[k], ends_[k + 1]);
             ++k;
         }
-        for (int64_t k = begin; k + 1 < end; k += 2) {
-            const int64_t a = ends_[k], b = ends_[k + 1];
+        for (int32_t k = begin; k + 1 < end; k += 2) {
+            const int32_t a = ends_[k], b = ends_[k + 1];
             if (pieces_[a].end() == y) {
-                next_[a] = b;
+                links_[a].next = b;
             } else {
-                next_[b] = a;
+                links_[b].next = a;
             }
         }
     }
 
     void follow() {
-        ring_of_.assign(pieces_.size(), -1);
-        place_.assign(pieces_.size(), -1);
         ring_pieces_.clear();
         ring_starts_.assign(1, 0);
-        for (size_t first = 0; first < pieces_.size(); ++first) {
-            if (ring_of_[first] >= 0) continue;
+        for (size_t k = 0; k < pieces_.size(); ++k) {
+            if (links_[k].ring >= 0) continue;
             path_.clear();
-            int64_t p = static_cast<int64_t>(first);
+            const int32_t first = static_cast<int32_t>(k);
+            int32_t p = first;
             do {
-                const int64_t same_start = twin_start_[p];
-                if (same_start >= 0 && place_[same_start] >= 0) close_ring(place_[same_start]);
-                place_[p] = static_cast<int64_t>(path_.size());
+                Link& link = links_[p];
+                if (link.twin_start >= 0 && links_[link.twin_start].place >= 0) close_ring(links_[link.twin_start].place);
+                link.place = static_cast<int32_t>(path_.size());
                 path_.push_back(p);
-                const int64_t same_end = twin_end_[p];
-                if (same_end >= 0 && place_[same_end] >= 0) close_ring(place_[same_end] + 1);
-                p = next_[p];
-            } while (p != static_cast<int64_t>(first));
+                if (link.twin_end >= 0 && links_[link.twin_end].place >= 0) close_ring(links_[link.twin_end].place + 1);
+                p = link.next;
+            } while (p != first);
             if (!path_.empty()) close_ring(0);
         }
     }
 
     // The path from place `from` on has come back to where it was: that is a ring of its own.
-    void close_ring(int64_t from) {
-        const int64_t ring = static_cast<int64_t>(ring_starts_.size()) - 1;
+    void close_ring(int32_t from) {
+        const int32_t ring = static_cast<int32_t>(ring_starts_.size()) - 1;
         for (size_t k = static_cast<size_t>(from); k < path_.size(); ++k) {
-            ring_of_[path_[k]] = ring;
-            place_[path_[k]] = -1;
+            links_[path_[k]].ring = ring;
+            links_[path_[k]].place = -1;
             ring_pieces_.push_back(path_[k]);
         }
         path_.resize(static_cast<size_t>(from));
-        ring_starts_.push_back(static_cast<int64_t>(ring_pieces_.size()));
+        ring_starts_.push_back(static_cast<int32_t>(ring_pieces_.size()));
     }
 
-    // For every ring the exterior that it is a hole of, or -1 for an exterior.
-    std::vector<int64_t> find_parents() {
+    // Of every ring: the exterior that it is a hole of, or -1 for an exterior. Returns whether there are holes.
+    bool find_parents() {
         const size_t rings = ring_starts_.size() - 1;
-        std::vector<int64_t> parents(rings, -1), leftmost(rings);
+        parents_.assign(rings, -1);
+        leftmost_.resize(rings);
         bool holes = false;
         for (size_t r = 0; r < rings; ++r) {
             const auto begin = ring_pieces_.begin() + ring_starts_[r], end = ring_pieces_.begin() + ring_starts_[r + 1];
-            leftmost[r] = *std::min_element(begin, end);  // pieces are numbered from left to right
-            holes |= pieces_[leftmost[r]].down;           // covered on its left: this ring is a hole
+            leftmost_[r] = *std::min_element(begin, end);  // pieces are numbered from left to right
+            holes |= pieces_[leftmost_[r]].down;           // covered on its left: this ring is a hole
         }
-        if (!holes) return parents;
+        if (!holes) return false;
         // From left to right: what a hole sees to its left is its exterior, or a hole whose exterior is known.
-        std::vector<int64_t> seen(static_cast<size_t>(bottom_ - top_), -1);
+        std::vector<int32_t> seen(static_cast<size_t>(rows_), -1);
         for (size_t p = 0; p < pieces_.size(); ++p) {
             const auto& piece = pieces_[p];
-            const int64_t ring = ring_of_[p];
-            if (piece.down && leftmost[ring] == static_cast<int64_t>(p)) {
-                const int64_t left = ring_of_[seen[piece.y0 - top_]];
-                parents[ring] = parents[left] < 0 ? left : parents[left];
+            const int32_t ring = links_[p].ring;
+            if (piece.down && leftmost_[ring] == static_cast<int32_t>(p)) {
+                const int32_t left = links_[seen[piece.y0 - top_]].ring;
+                parents_[ring] = parents_[left] < 0 ? left : parents_[left];
             }
-            std::fill(seen.begin() + (piece.y0 - top_), seen.begin() + (piece.y1 - top_), static_cast<int64_t>(p));
+            std::fill(seen.begin() + (piece.y0 - top_), seen.begin() + (piece.y1 - top_), static_cast<int32_t>(p));
         }
-        return parents;
+        return true;
     }
 
-    void emit(const std::vector<int64_t>& parents, Outlines& out) {
-        const size_t rings = parents.size();
-        std::vector<std::vector<size_t>> holes(rings);
-        for (size_t r = 0; r < rings; ++r)
-            if (parents[r] >= 0) holes[parents[r]].push_back(r);
-        for (size_t r = 0; r < rings; ++r) {
-            if (parents[r] >= 0) continue;
-            emit_ring(r, out);
-            for (const size_t hole : holes[r]) emit_ring(hole, out);
+    void emit(bool holes, Outlines& out) {
+        const size_t rings = parents_.size();
+        order_.resize(rings);
+        std::iota(order_.begin(), order_.end(), 0);
+        const auto exterior = [&](int32_t r) { return parents_[r] < 0 ? r : parents_[r]; };
+        if (holes)
+            std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
+                return std::tuple(exterior(a), a != exterior(a), a) < std::tuple(exterior(b), b != exterior(b), b);
+            });
+        for (const int32_t r : order_) {
+            for (int32_t k = ring_starts_[r]; k < ring_starts_[r + 1]; ++k) {
+                const auto& p = pieces_[ring_pieces_[k]];
+                out.points.insert(out.points.end(), {p.x, p.start(), p.x, p.end()});
+            }
+            out.rings.push_back(static_cast<int64_t>(out.points.size() / 2));
         }
         out.masks.push_back(static_cast<int64_t>(out.rings.size()) - 1);
     }
 
-    void emit_ring(size_t r, Outlines& out) {
-        for (int64_t k = ring_starts_[r]; k < ring_starts_[r + 1]; ++k) {
-            const auto& p = pieces_[ring_pieces_[k]];
-            for (const int64_t y : {p.start(), p.end()}) {
-                out.points.push_back(static_cast<int32_t>(p.x));
-                out.points.push_back(static_cast<int32_t>(y));
-            }
-        }
-        out.rings.push_back(static_cast<int64_t>(out.points.size() / 2));
-    }
-
-    int64_t top_ = 0, bottom_ = 0;
+    // How a piece hangs together with others, by number; -1: not, or not yet.
+    struct Link {
+        int32_t next = -1;                        // the piece whose start is joined with the end of this one
+        int32_t twin_start = -1, twin_end = -1;   // shares its start (its end) with this one: two diagonal pixels touch
+        int32_t place = -1, ring = -1;            // in the path, and once the path has closed
+    };
+    int32_t top_ = 0, rows_ = 0;
     std::vector<Span> spans_;
     std::vector<Piece> pieces_;
-    std::vector<int64_t> rows_, ends_, fill_;            // ends_[rows_[r], rows_[r + 1]): pieces that end in a row, by x
-    std::vector<int64_t> next_, twin_end_, twin_start_;  // by piece; -1: none
-    std::vector<int64_t> ring_of_, place_, path_;        // place_: by piece, where it is in the path, or -1
-    std::vector<int64_t> ring_pieces_, ring_starts_;
+    std::vector<Link> links_;
+    std::vector<int32_t> row_ends_, ends_;  // the pieces that begin or end in each row
+    std::vector<int32_t> path_, ring_pieces_, ring_starts_;
+    std::vector<int32_t> parents_, leftmost_, order_;
 };
 
 // Column by column with 64 rows in a word; only three columns of the mask and of its border are kept.
@@ -282,7 +267,7 @@ class BorderMeter {
 
 Outlines trace(const Rle& rle) {
     const int64_t n = rle.size();
-    const int64_t grain = worth_a_thread(n, 32 * static_cast<int64_t>(rle.counts.size()));
+    const int64_t grain = chunk_size(n, 32 * static_cast<int64_t>(rle.counts.size()));
     std::vector<Outlines> parts(static_cast<size_t>(std::max<int64_t>(1, (n + grain - 1) / grain)));
     parallel_for(static_cast<int64_t>(parts.size()), 1, 0, [&](int64_t begin, int64_t end) {
         Tracer tracer;

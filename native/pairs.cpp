@@ -15,22 +15,13 @@ int64_t shared_bits(const uint64_t* a, const uint64_t* b, int64_t n) {
     return sum;
 }
 
-// One mask opened for many comparisons: as the positions where runs begin and end, and, where that is not much larger, as
-// bits: one band of 64 rows after the other, one word for each column of the box.
+// One mask opened for many comparisons. Where that is not much larger than its runs, they become bits: one band of 64 rows
+// after the other, one word for each column of the box.
 class Shape {
    public:
     Shape() = default;
-    Shape(std::span<const uint32_t> runs, int64_t height) : box(tight_box(runs, height)) {
-        ends_.reserve(runs.size());
-        int64_t position = 0;
-        for (size_t k = 0; k < runs.size(); ++k) {
-            if (k % 2) {
-                ends_.push_back(position);
-                ends_.push_back(position + runs[k]);
-                area += runs[k];
-            }
-            position += runs[k];
-        }
+    Shape(std::span<const uint32_t> runs, int64_t height) : box(tight_box(runs, height)), runs_(runs) {
+        for (size_t k = 1; k < runs.size(); k += 2) area += runs[k];
         if (box.empty()) return;
         first_band_ = box.y0 / 64;
         bands_ = (box.y1 + 63) / 64 - first_band_;
@@ -69,24 +60,16 @@ class Shape {
     }
 
     int64_t merge_runs(const Shape& other) const {
-        const auto& a = ends_;
-        const auto& b = other.ends_;
-        // Begin with the first run that ends behind the other's first pixel.
-        const auto skip = [](const std::vector<int64_t>& ends, int64_t position) {
-            return static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), position) - ends.begin()) & ~size_t{1};
-        };
-        size_t i = skip(a, b.front()), j = skip(b, a.front());
         int64_t sum = 0;
-        while (i < a.size() && j < b.size()) {
-            sum += std::max<int64_t>(0, std::min(a[i + 1], b[j + 1]) - std::max(a[i], b[j]));
-            const bool a_first = a[i + 1] < b[j + 1];
-            i += 2 * a_first;
-            j += 2 * !a_first;
+        OnesCursor a(runs_), b(other.runs_);
+        while (!a.done() && !b.done()) {
+            sum += std::max<int64_t>(0, std::min(a.end, b.end) - std::max(a.begin, b.begin));
+            (a.end < b.end ? a : b).next();
         }
         return sum;
     }
 
-    std::vector<int64_t> ends_;
+    std::span<const uint32_t> runs_;  // of an Rle that outlives this
     int64_t first_band_ = 0, bands_ = 0;
     std::vector<uint64_t> bits_;
 };

@@ -13,27 +13,57 @@ constexpr int64_t kScale = 5;
 
 class Filler {
    public:
-    Filler(int64_t height, int64_t width) : height_(height), width_(width) {}
-
-    void fill(std::span<const double> xy, RunWriter& writer) {
+    void fill(int64_t height, int64_t width, std::span<const double> xy, RunWriter& writer) {
+        height_ = height;
+        width_ = width;
         crossings_.clear();
         const size_t corners = xy.size() / 2;
         const auto rounded = [](double v) { return static_cast<int64_t>(static_cast<double>(kScale) * v + .5); };
-        if (height_ > 0 && width_ > 0) {
+        if (height_ > 0 && width_ > 0 && corners > 0) {
+            int64_t x = rounded(xy[2 * corners - 2]), y = rounded(xy[2 * corners - 1]);
             for (size_t i = 0; i < corners; ++i) {
-                const size_t j = i + 1 == corners ? 0 : i + 1;
-                edge(rounded(xy[2 * i]), rounded(xy[2 * i + 1]), rounded(xy[2 * j]), rounded(xy[2 * j + 1]));
+                const int64_t to_x = rounded(xy[2 * i]), to_y = rounded(xy[2 * i + 1]);
+                edge(x, y, to_x, to_y);
+                x = to_x;
+                y = to_y;
             }
         }
-        std::sort(crossings_.begin(), crossings_.end());
-        for (size_t k = 0; k + 1 < crossings_.size(); k += 2) writer.ones(crossings_[k], crossings_[k + 1]);
+        sort();
+        for (size_t k = 0; k + 1 < sorted_.size(); k += 2) writer.ones(sorted_[k], sorted_[k + 1]);
     }
 
    private:
+    struct Crossing {
+        int32_t x, y;
+    };
+
     // The outline crosses the middle of column x at fine row v: the first pixel whose middle is not above it.
     void cross(int64_t x, int64_t v) {
         const int64_t y = v <= 2 ? 0 : std::min(height_, (v + 2) / kScale);
-        crossings_.push_back(x * height_ + y);
+        crossings_.push_back({static_cast<int32_t>(x), static_cast<int32_t>(y)});
+    }
+
+    // crossings_ -> sorted_, as positions: dealt out to their columns, of which most have two.
+    void sort() {
+        sorted_.resize(crossings_.size());
+        if (crossings_.empty()) return;
+        int32_t first = crossings_[0].x, last = first;
+        for (const auto c : crossings_) {
+            first = std::min(first, c.x);
+            last = std::max(last, c.x);
+        }
+        starts_.assign(static_cast<size_t>(last - first) + 2, 0);
+        for (const auto c : crossings_) ++starts_[c.x - first + 1];
+        for (size_t x = 1; x < starts_.size(); ++x) starts_[x] += starts_[x - 1];
+        for (const auto c : crossings_) sorted_[starts_[c.x - first]++] = c.x * height_ + c.y;
+        // Now starts_[x] is where column x ends.
+        for (int64_t x = 0, begin = 0; begin < static_cast<int64_t>(sorted_.size()); begin = starts_[x++]) {
+            if (starts_[x] - begin == 2) {
+                if (sorted_[begin] > sorted_[begin + 1]) std::swap(sorted_[begin], sorted_[begin + 1]);
+            } else {
+                std::sort(sorted_.begin() + begin, sorted_.begin() + starts_[x]);
+            }
+        }
     }
 
     void edge(int64_t x0, int64_t y0, int64_t x1, int64_t y1) {
@@ -60,6 +90,7 @@ class Filler {
             return;
         }
         const double slope = static_cast<double>(x1 - x0) / static_cast<double>(dy);
+        const double steps = 1 / slope;
         const auto column = [&](int64_t t) {
             return static_cast<int64_t>(static_cast<double>(x0) + slope * static_cast<double>(t) + .5);
         };
@@ -67,7 +98,7 @@ class Filler {
             // The last step before the edge has crossed: solve, then settle the rounding with the rule's own arithmetic.
             const int64_t middle = kScale * x + 2;
             const auto crossed = [&](int64_t t) { return slope > 0 ? column(t) > middle : column(t) <= middle; };
-            const double solved = (static_cast<double>(middle) + .5 - static_cast<double>(x0)) / slope;
+            const double solved = (static_cast<double>(middle) + .5 - static_cast<double>(x0)) * steps;
             int64_t t = std::clamp<int64_t>(static_cast<int64_t>(solved), 0, dy - 1);
             while (t > 0 && crossed(t)) --t;
             while (t + 1 < dy && !crossed(t + 1)) ++t;
@@ -75,19 +106,20 @@ class Filler {
         }
     }
 
-    int64_t height_, width_;
-    std::vector<int64_t> crossings_;
+    int64_t height_ = 0, width_ = 0;
+    std::vector<Crossing> crossings_;
+    std::vector<int64_t> starts_, sorted_;
 };
 
 }  // namespace
 
 Rle from_polygons(int64_t height, int64_t width, std::span<const double> xy, std::span<const int64_t> points,
                   std::span<const int64_t> parts) {
-    const int64_t polygons = static_cast<int64_t>(points.size()) - 1;
-    Rle single = build(polygons, height, width, 20 * static_cast<int64_t>(xy.size()), [&](int64_t p, RunWriter& writer) {
-        Filler(height, width).fill(xy.subspan(2 * points[p], 2 * (points[p + 1] - points[p])), writer);
+    const int64_t polygons = static_cast<int64_t>(points.size()) - 1, work = 20 * static_cast<int64_t>(xy.size());
+    Rle single = build<Filler>(polygons, height, width, work, [&](int64_t p, RunWriter& writer, Filler& filler) {
+        filler.fill(height, width, xy.subspan(2 * points[p], 2 * (points[p + 1] - points[p])), writer);
     });
-    return unite_groups(single, parts);
+    return unite_groups(std::move(single), parts);
 }
 
 }  // namespace delineate

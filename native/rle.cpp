@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "bits.hpp"
+
 namespace delineate {
 
 void append(Rle& whole, const Rle& part) {
@@ -88,71 +90,87 @@ std::vector<Box> tight_boxes(const Rle& rle) {
 
 namespace {
 
-// The union of two masks: walk both lists of runs at once.
-void unite_two(std::span<const uint32_t> a, std::span<const uint32_t> b, RunWriter& writer) {
-    size_t i = 1, j = 1;
-    int64_t a_begin = a[0], b_begin = b[0];
-    const auto next = [](std::span<const uint32_t> runs, size_t& k, int64_t& begin) {
-        begin += runs[k];
-        ++k;
-        if (k < runs.size()) begin += runs[k];
-        ++k;
-    };
+void unite_two(std::span<const uint32_t> first, std::span<const uint32_t> second, RunWriter& writer) {
+    OnesCursor a(first), b(second);
     int64_t written = 0;
-    while (i < a.size() || j < b.size()) {
-        const bool from_a = j >= b.size() || (i < a.size() && a_begin <= b_begin);
-        const int64_t begin = from_a ? a_begin : b_begin;
-        const int64_t end = begin + (from_a ? a[i] : b[j]);
-        writer.ones(std::max(begin, written), end);
-        written = std::max(written, end);
-        if (from_a) {
-            next(a, i, a_begin);
-        } else {
-            next(b, j, b_begin);
+    while (!a.done() || !b.done()) {
+        OnesCursor& next = b.done() || (!a.done() && a.begin <= b.begin) ? a : b;
+        writer.ones(std::max(next.begin, written), next.end);
+        written = std::max(written, next.end);
+        next.next();
+    }
+}
+
+// In pairs, then pairs of pairs: the runs are read log(n) times instead of n times.
+void unite_pairs(const Rle& rle, int64_t begin, int64_t end, RunWriter& writer) {
+    const auto halve = [](const Rle& from, int64_t first, int64_t last) {
+        Rle to{from.height, from.width, {}, {0}};
+        RunWriter half(to);
+        for (int64_t i = first; i < last; i += 2) {
+            if (i + 1 < last) {
+                unite_two(from.runs(i), from.runs(i + 1), half);
+            } else {
+                half.copy(from.runs(i));
+            }
+            half.finish();
         }
+        return to;
+    };
+    Rle level = halve(rle, begin, end);
+    while (level.size() > 2) level = halve(level, 0, level.size());
+    unite_two(level.runs(0), level.runs(1), writer);
+}
+
+// Paints all masks into one row of bits over the positions [low, high), and reads that.
+void unite_bits(const Rle& rle, int64_t begin, int64_t end, int64_t low, int64_t high, RunWriter& writer) {
+    std::vector<uint64_t> bits(static_cast<size_t>((high - low + 63) / 64));
+    for (int64_t i = begin; i < end; ++i) {
+        for (OnesCursor c(rle.runs(i)); !c.done(); c.next()) {
+            const int64_t first = c.begin - low, last = c.end - low - 1;
+            const uint64_t head = ~uint64_t{0} << (first % 64), tail = ~uint64_t{0} >> (63 - last % 64);
+            if (first / 64 == last / 64) {
+                bits[first / 64] |= head & tail;
+                continue;
+            }
+            bits[first / 64] |= head;
+            std::fill(bits.begin() + first / 64 + 1, bits.begin() + last / 64, ~uint64_t{0});
+            bits[last / 64] |= tail;
+        }
+    }
+    BitScanner scanner(writer);
+    for (size_t w = 0; w < bits.size(); ++w) scanner.feed(bits[w], low + 64 * static_cast<int64_t>(w), 64);
+    scanner.zeros(low + 64 * static_cast<int64_t>(bits.size()));
+}
+
+void unite_some(const Rle& rle, int64_t begin, int64_t end, RunWriter& writer) {
+    if (end - begin == 1) return writer.copy(rle.runs(begin));
+    if (end - begin == 2) return unite_two(rle.runs(begin), rle.runs(begin + 1), writer);
+    int64_t ones = 0, low = rle.pixels(), high = 0;
+    for (int64_t i = begin; i < end; ++i) {
+        const auto runs = rle.runs(i);
+        if (runs.size() < 2) continue;
+        for (size_t k = 1; k < runs.size(); k += 2) ones += runs[k];
+        low = std::min<int64_t>(low, runs[0]);
+        high = std::max(high, rle.pixels() - (runs.size() % 2 ? runs.back() : 0));
+    }
+    if (high <= low) return;
+    if ((ones + high - low) / 64 < 4 * (rle.offsets[end] - rle.offsets[begin])) {
+        unite_bits(rle, begin, end, low, high, writer);
+    } else {
+        unite_pairs(rle, begin, end, writer);
     }
 }
 
 }  // namespace
 
-Rle unite_groups(const Rle& rle, std::span<const int64_t> groups) {
+Rle unite_groups(Rle rle, std::span<const int64_t> groups) {
     const int64_t n = static_cast<int64_t>(groups.size()) - 1;
+    bool single = n == rle.size();
+    for (int64_t g = 0; g < n && single; ++g) single = groups[g] == g;
+    if (single) return rle;
     const int64_t work = 4 * static_cast<int64_t>(rle.counts.size());
     return build(n, rle.height, rle.width, work, [&](int64_t g, RunWriter& writer) {
-        const int64_t begin = groups[g], end = groups[g + 1];
-        if (begin == end) return;
-        // Pairs, then pairs of pairs: the runs are read log(n) times instead of n times.
-        std::vector<Rle> level;
-        for (int64_t i = begin; i < end; i += 2) {
-            Rle one{rle.height, rle.width, {}, {0}};
-            RunWriter pair(one);
-            if (i + 1 < end) {
-                unite_two(rle.runs(i), rle.runs(i + 1), pair);
-                pair.finish();
-            } else {
-                const int64_t index[] = {i};
-                one = take(rle, index);
-            }
-            level.push_back(std::move(one));
-        }
-        while (level.size() > 1) {
-            std::vector<Rle> above;
-            for (size_t i = 0; i + 1 < level.size(); i += 2) {
-                Rle one{rle.height, rle.width, {}, {0}};
-                RunWriter pair(one);
-                unite_two(level[i].runs(0), level[i + 1].runs(0), pair);
-                pair.finish();
-                above.push_back(std::move(one));
-            }
-            if (level.size() % 2) above.push_back(std::move(level.back()));
-            level = std::move(above);
-        }
-        int64_t position = 0;
-        const auto runs = level[0].runs(0);
-        for (size_t k = 0; k < runs.size(); ++k) {
-            if (k % 2) writer.ones(position, position + runs[k]);
-            position += runs[k];
-        }
+        if (groups[g] < groups[g + 1]) unite_some(rle, groups[g], groups[g + 1], writer);
     });
 }
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "threads.hpp"
@@ -40,7 +41,7 @@ struct Box {
 
 // A vertical piece of a mask: rows [y0, y1) of column x.
 struct Span {
-    int64_t x, y0, y1;
+    int32_t x, y0, y1;
 };
 
 // Writes one mask after the other into an Rle, in canonical form. Positions are x * height + y.
@@ -59,9 +60,14 @@ class RunWriter {
         }
         last_ = end;
     }
+    // All runs of a mask that is in canonical form, instead of ones().
+    void copy(std::span<const uint32_t> runs) {
+        rle_.counts.insert(rle_.counts.end(), runs.begin(), runs.end());
+        last_ = rle_.pixels();
+    }
     void finish() {
         const int64_t rest = rle_.pixels() - last_;
-        if (rest > 0 || last_ == 0) rle_.counts.push_back(checked(rest));
+        if (rest > 0 || rle_.counts.size() == static_cast<size_t>(rle_.offsets.back())) rle_.counts.push_back(checked(rest));
         rle_.offsets.push_back(static_cast<int64_t>(rle_.counts.size()));
         last_ = 0;
     }
@@ -75,6 +81,21 @@ class RunWriter {
     }
     Rle& rle_;
     int64_t last_ = 0;  // end of the last run of ones
+};
+
+// Walks over the runs of ones of a mask: positions [begin, end), then the next.
+struct OnesCursor {
+    std::span<const uint32_t> runs;
+    size_t k = 1;
+    int64_t begin, end;
+    explicit OnesCursor(std::span<const uint32_t> r) : runs(r), begin(r[0]), end(r.size() > 1 ? begin + r[1] : begin) {}
+    bool done() const { return k >= runs.size(); }
+    void next() {
+        k += 2;
+        if (done()) return;
+        begin = end + runs[k - 1];
+        end = begin + runs[k];
+    }
 };
 
 // Calls fn(x, y0, y1) for every vertical span of ones, in column order; a run over several columns is split.
@@ -101,28 +122,49 @@ void for_each_span(std::span<const uint32_t> runs, int64_t height, Fn&& fn) {
     }
 }
 
+inline void collect_spans(std::span<const uint32_t> runs, int64_t height, std::vector<Span>& spans) {
+    spans.clear();
+    for_each_span(runs, height, [&](int64_t x, int64_t y0, int64_t y1) {
+        spans.push_back({static_cast<int32_t>(x), static_cast<int32_t>(y0), static_cast<int32_t>(y1)});
+    });
+}
+
 // How many of `items` make one chunk that is worth a thread, when all of them cost `work` steps together.
 inline int64_t worth_a_thread(int64_t items, int64_t work) {
-    constexpr int64_t kSteps = 1 << 17;
-    return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(items) * kSteps / (static_cast<double>(work) + 1)));
+    constexpr double kSteps = 1 << 17;
+    const double grain = static_cast<double>(items) * kSteps / (static_cast<double>(work) + 1);
+    return grain < static_cast<double>(items) ? std::max<int64_t>(1, static_cast<int64_t>(grain)) : std::max<int64_t>(1, items);
+}
+
+// The same for work whose results are put together afterwards: few chunks, one where there is one thread.
+inline int64_t chunk_size(int64_t items, int64_t work) {
+    const int64_t threads = available_threads();
+    const int64_t least = threads == 1 ? items : (items + 4 * threads - 1) / (4 * threads);
+    return std::max<int64_t>({1, least, worth_a_thread(items, work)});
 }
 
 // Appends the masks of `part` to `whole` (same canvas).
 void append(Rle& whole, const Rle& part);
 
 // Builds N masks in parallel: fn(i, writer) writes mask i with writer.ones(); `work` is the expected number of steps of all.
-// An error names its mask.
-template <class Fn>
+// An error names its mask. Each thread has a Scratch of its own, which fn takes as third argument if it wants.
+struct NoScratch {};
+template <class Scratch = NoScratch, class Fn>
 Rle build(int64_t n, int64_t height, int64_t width, int64_t work, Fn&& fn) {
-    const int64_t grain = worth_a_thread(n, work);
+    const int64_t grain = chunk_size(n, work);
     const int64_t parts = std::max<int64_t>(1, (n + grain - 1) / grain);
     std::vector<Rle> pieces(static_cast<size_t>(parts), Rle{height, width, {}, {0}});
     parallel_for(parts, 1, 0, [&](int64_t begin, int64_t end) {
         for (int64_t p = begin; p < end; ++p) {
             RunWriter writer(pieces[p]);
+            Scratch scratch;
             for (int64_t i = p * grain; i < std::min(n, (p + 1) * grain); ++i) {
                 try {
-                    fn(i, writer);
+                    if constexpr (std::is_invocable_v<Fn, int64_t, RunWriter&, Scratch&>) {
+                        fn(i, writer, scratch);
+                    } else {
+                        fn(i, writer);
+                    }
                     writer.finish();
                 } catch (const std::invalid_argument& error) {
                     throw std::invalid_argument("masks[" + std::to_string(i) + "]: " + error.what());
@@ -131,6 +173,9 @@ Rle build(int64_t n, int64_t height, int64_t width, int64_t work, Fn&& fn) {
         }
     });
     Rle whole = std::move(pieces[0]);
+    size_t counts = 0;
+    for (const Rle& piece : pieces) counts += piece.counts.size();
+    whole.counts.reserve(whole.counts.size() + counts);
     for (size_t p = 1; p < pieces.size(); ++p) append(whole, pieces[p]);
     return whole;
 }
@@ -145,7 +190,7 @@ std::vector<Box> tight_boxes(const Rle& rle);
 // One mask: every pixel that any of them covers.
 Rle unite(const Rle& rle);
 // The union of each group: group g owns masks [groups[g], groups[g + 1]); no mask gives an empty mask.
-Rle unite_groups(const Rle& rle, std::span<const int64_t> groups);
+Rle unite_groups(Rle rle, std::span<const int64_t> groups);
 // (N, 6) float64, about pixel centres: area, sum y, sum x, sum yy, sum xx, sum xy.
 void moments(const Rle& rle, double* out);
 

@@ -379,6 +379,8 @@ def test_damaged_run_lengths_are_refused_by_name(bad, message):
 def test_lone_surrogates_are_refused():
     with pytest.raises(ValueError, match="surrogates not allowed"):
         Masks.from_rle([rle("42\ud800")])
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        Masks.from_rle([rle([12]), rle("42\ud800")])
 
 
 @pytest.mark.parametrize(
@@ -395,13 +397,16 @@ def test_lone_surrogates_are_refused():
         ([[0, 0, 1, 0, 1, 10**400]], "polygon 0 must be numbers x, y, x, y"),
         (
             [[0, 0, 1, 0, 1, float("nan")]],
-            "polygon coordinates must be finite and at most 1e8 in size, got nan",
+            "polygon 0 must have coordinates of at most 1e8 in size, got nan",
         ),
         (
             [[0, 0, 1, 0, 1, float("inf")]],
-            "polygon coordinates must be finite and at most 1e8 in size, got inf",
+            "polygon 0 must have coordinates of at most 1e8 in size, got inf",
         ),
-        ([np.array([[0, 0], [1, 0], [1, -1.1e8]])], "polygon coordinates must be finite .* got -110000000.0"),
+        (
+            [np.array([[0, 0], [1, 0], [1, -1.1e8]])],
+            "polygon 0 must have coordinates of at most 1e8 in size, got -110000000.0",
+        ),
         ("abc", "polygons must be a list of polygons"),
         (None, "polygons must be a list of polygons"),
     ],

@@ -164,14 +164,6 @@ def _merge(
 def runs_from_polygons(instances: Sequence[Sequence[Any]], size: tuple[int, int]) -> _core.Runs:
     """A list of polygons for each mask; the parts of one mask are united."""
     xy, points, parts = _core.flatten_polygons(instances) or _flatten_polygons(instances)
-    outside = ~(np.abs(xy) <= LARGEST_COORDINATE)
-    if outside.any():
-        at = int(np.flatnonzero(outside)[0])
-        polygon = int(np.searchsorted(points, at // 2, side="right")) - 1
-        mask = int(np.searchsorted(parts, polygon, side="right")) - 1
-        raise ValueError(
-            f"masks[{mask}]: polygon coordinates must be finite and at most 1e8 in size, got {xy[at]}."
-        )
     return _core.masks_from_polygons(*size, xy, points, parts)
 
 
@@ -207,7 +199,13 @@ def _polygon(i: int, p: int, polygon: object) -> NDArray[np.float64]:
         raise ValueError(
             f"masks[{i}]: polygon {p} must have an even count of at least 6 numbers, got {array.size}."
         )
-    return array.astype(np.float64).ravel()
+    xy = array.astype(np.float64).ravel()
+    outside = xy[~(np.abs(xy) <= LARGEST_COORDINATE)]
+    if len(outside):
+        raise ValueError(
+            f"masks[{i}]: polygon {p} must have coordinates of at most 1e8 in size, got {outside[0]}."
+        )
+    return xy
 
 
 def runs_from_coco(segmentations: Sequence[Any], size: tuple[int, int]) -> _core.Runs:

@@ -271,9 +271,10 @@ class Masks:
         >>> boxes
         array([[0, 0, 2, 2]], dtype=int32)
         """
+        stride = operator.index(stride)
         if stride < 1:
             raise ValueError(f"stride must be at least 1 pixel, got {stride}.")
-        values, offsets, boxes = _core.masks_cells(self.runs, operator.index(stride))
+        values, offsets, boxes = _core.masks_cells(self.runs, min(stride, inputs.LARGEST_SIDE))
         return values, offsets.view(np.int64), boxes
 
     def iou(self, other: Masks, crowd: ArrayLike | None = None) -> NDArray[np.float64]:
