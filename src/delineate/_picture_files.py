@@ -13,6 +13,7 @@ import functools
 import importlib
 import io
 import logging
+import math
 import sys
 import threading
 import warnings
@@ -43,7 +44,8 @@ FORMATS = {
     "PPM": "PpmImagePlugin",
     "AVIF": "AvifImagePlugin",
 }
-_ORIENTATION, _BITS, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 274, 258, 262, 284, 339  # TIFF tags
+# TIFF tags.
+_WIDTH, _BITS, _PHOTOMETRIC, _ORIENTATION, _PLANAR, _SAMPLE_FORMAT = 256, 258, 262, 274, 284, 339
 
 # libtiff hands over samples in the machine's byte order; for these kinds Pillow unpacks them in the file's.
 _NATIVE = {"F;32F": "F;32NF", "F;32BF": "F;32NF", "I;16S": "I;16NS", "I;16BS": "I;16NS"} | {
@@ -100,16 +102,21 @@ def _opened(file: IO[bytes], where: str | Path) -> Picture:
     if height * width > MAX_PIXELS:
         text = f"picture must have at most {MAX_PIXELS} pixels, got {height} x {width}. Cut it into tiles"
         raise FormatError(where, "", text)
-    return Picture(picture.size, picture.orientation, functools.partial(_decoded, picture.decode, where))
+    return Picture(picture.size, picture.orientation, functools.partial(_decoded, picture, where))
 
 
-def _decoded(decode: Callable[[], NDArray[Any]], where: str | Path) -> NDArray[Any]:
+def _decoded(picture: Picture, where: str | Path) -> NDArray[Any]:
     try:
-        return decode()
+        array = picture.decode()
     except FormatError:
         raise
     except Exception as error:  # decoders of damaged files fail in every way
         raise FormatError(where, "", f"picture must be whole, got: {_words(error)}.") from error
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.shape[:2] != picture.size or array.ndim > 3 or channels > 4 or array.dtype.kind not in "biuf":
+        text = f"picture must be {picture.size} numbers in 1 to 4 channels, got {array.shape} {array.dtype}."
+        raise FormatError(where, "", text)
+    return array
 
 
 def _by_pillow(file: IO[bytes], where: str | Path) -> Picture | None:
@@ -124,8 +131,8 @@ def _by_pillow(file: IO[bytes], where: str | Path) -> Picture | None:
             _report_pages(where, pages)
             picture.seek(0)
     width, height = picture.size
-    if picture.format == "TIFF" and orientation >= 5:  # Pillow says the size of the turned picture
-        width, height = height, width
+    if orientation >= 5 and getattr(picture, "tag_v2", {}).get(_WIDTH, width) != width:
+        width, height = height, width  # of TIFF, newer Pillow gives the size of the turned picture
     return Picture((height, width), orientation, lambda: _pixels(picture, file, where, orientation))
 
 
@@ -252,6 +259,10 @@ def _by_tifffile(file: IO[bytes], where: str | Path) -> Picture:
     tiff = tifffile.TiffFile(file)
     page = tiff.pages[0]
     _report_pages(where, len(tiff.pages))
+    expected = math.prod(page.chunked)
+    if len(page.dataoffsets) != expected:  # tifffile would fill what is not there with zeros
+        text = f"picture must be whole, got {len(page.dataoffsets)} of {expected} strips or tiles."
+        raise FormatError(where, "", text)
     orientation = page.tags.get(_ORIENTATION)
     value = orientation.value if orientation is not None and orientation.value in range(1, 9) else 1
 
@@ -263,7 +274,7 @@ def _by_tifffile(file: IO[bytes], where: str | Path) -> Picture:
             array = -array if array.dtype.kind == "f" else ~array
         return array
 
-    return Picture((page.imagelength, page.imagewidth), int(value), decode)
+    return Picture((int(page.imagelength), int(page.imagewidth)), int(value), decode)
 
 
 def turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
