@@ -187,6 +187,11 @@ def test_names_that_are_not_text_are_written_somehow(tmp_path):
     assert rows(path)[0]["image"] == "\\udcff.png"
 
 
+def test_every_label_has_a_name(tmp_path):
+    with pytest.raises(ValueError, match=r"classes must name every label, got 0 for label 0 in a\.png"):
+        write_csv(tmp_path / "objects.csv", [("a.png", one(np.ones((2, 2))))], [])
+
+
 def test_a_failure_on_the_way_leaves_no_table(tmp_path):
     def pictures():
         yield "a.png", one(np.ones((2, 2)))

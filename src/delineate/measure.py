@@ -134,6 +134,11 @@ def write_csv(
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["image", "object", "class", "score", *_headers(pixel_size)])
         for name, instances in pictures:
+            if len(instances) and instances.labels.max() >= len(classes):
+                raise ValueError(
+                    f"write_csv: classes must name every label, got {len(classes)} for label "
+                    f"{instances.labels.max()} in {name}"
+                )
             columns = measure(instances, pixel_size=pixel_size)
             labels, *values = columns.values()
             texts = [[_number(value) for value in column.tolist()] for column in values]
