@@ -5,7 +5,6 @@
 import msgspec
 import numpy as np
 import pytest
-
 from synthetic import nuclei
 
 torch = pytest.importorskip("torch", reason="export needs the extra [torch]")

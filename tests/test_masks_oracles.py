@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 from skimage import measure
+from test_masks import stacks
 
 from delineate.masks import Masks
-from test_masks import stacks
 
 HUNDREDS = settings(max_examples=400, deadline=None)
 

@@ -2,11 +2,11 @@ import csv
 
 import numpy as np
 import pytest
+import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.measure import regionprops
 
-import synthetic
 from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.measure import measure, write_csv

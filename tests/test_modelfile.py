@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import ULTRALYTICS, head, network, segmenter
 
 from delineate.errors import WeightsError
 from delineate.modelfile import KEY, Card, Preprocess, read_card
 from delineate.postprocess.decode import Placement, Thresholds
 from delineate.runtimes.onnx import OnnxRuntime
-from networks import ULTRALYTICS, head, network, segmenter
 
 CARD = Card(
     name="cells", classes=("cell",), preprocess=Preprocess(size=(32, 32)), thresholds=Thresholds(score=0.4)

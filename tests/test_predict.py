@@ -2,6 +2,7 @@ import threading
 
 import numpy as np
 import pytest
+from networks import ULTRALYTICS, head, network, segmenter
 
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError, RuntimeFailure, WeightsError
@@ -12,7 +13,6 @@ from delineate.metrics.ap import evaluate
 from delineate.modelfile import KEY, Card
 from delineate.postprocess.decode import prototypes
 from delineate.predict import Placement, Predictor, Preprocess, Thresholds, embedded
-from networks import ULTRALYTICS, head, network, segmenter
 
 
 def native(pad=0.0, **changes):

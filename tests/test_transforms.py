@@ -21,7 +21,16 @@ from delineate.transforms import (
 )
 
 STILL = Augment(
-    brightness=0, contrast=0, gamma=0, colour=0, saturation=0, hue=0, blur=0, noise=0, scale=(1.0, 1.0), min_area=1
+    brightness=0,
+    contrast=0,
+    gamma=0,
+    colour=0,
+    saturation=0,
+    hue=0,
+    blur=0,
+    noise=0,
+    scale=(1.0, 1.0),
+    min_area=1,
 )
 
 

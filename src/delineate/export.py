@@ -263,17 +263,7 @@ def _compare(
     unmatched = 0
     for sample in samples:
         image = to_rgb8(sample) if isinstance(sample, np.ndarray) else read_image(sample)
-        tensor, placement = card.preprocess.apply(image)
-        outputs = cast("Exportable", model).export(torch.from_numpy(tensor))
-        expected: Instances = models.family(model).decode(
-            [output.numpy() for output in outputs],
-            placement=placement,
-            size=image.shape[:2],
-            input_size=tensor.shape[2:],
-            thresholds=card.thresholds,
-            classes=len(card.classes),
-            strides=card.strides,
-        )
+        expected = models.segment(model, image, card.preprocess, card.thresholds)
         pairs = _matches(expected, got := predictor.predict(image))
         unmatched += len(expected) + len(got) - 2 * len(pairs)
         ious.extend(iou for _, _, iou in pairs)

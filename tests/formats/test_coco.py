@@ -3,13 +3,13 @@ import logging
 
 import numpy as np
 import pytest
+import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as oracle
 from pycocotools.coco import COCO
 
-import synthetic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_write, coco

@@ -6,7 +6,6 @@ import copy
 
 import numpy as np
 import pytest
-
 from synthetic import nuclei
 
 torch = pytest.importorskip("torch", reason="models need the extra [torch]")

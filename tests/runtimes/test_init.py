@@ -1,8 +1,8 @@
 import pytest
+from networks import segmenter
 
 from delineate import runtimes
 from delineate.runtimes.onnx import OnnxRuntime
-from networks import segmenter
 
 
 def test_load_by_name():

@@ -3,11 +3,11 @@ import threading
 
 import numpy as np
 import pytest
+from networks import network, segmenter
 
 from delineate.errors import RuntimeFailure
 from delineate.runtimes import Port
 from delineate.runtimes.onnx import OnnxRuntime
-from networks import network, segmenter
 
 
 def test_ports_and_metadata():

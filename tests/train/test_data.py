@@ -59,7 +59,7 @@ def test_the_last_epochs_may_be_plain(dataset):
     without = config("epochs=2", "augment.mosaic=0.0", "augment.copy_paste=0.0")
     same = list(batches(Pictures(dataset, 1.0), without, 1))
     assert torch.equal(alone[0].images, same[0].images)
-    assert not torch.equal(mixed[0].images, list(batches(Pictures(dataset, 1.0), without, 0))[0].images)
+    assert not torch.equal(mixed[0].images, next(batches(Pictures(dataset, 1.0), without, 0)).images)
 
 
 def test_a_failing_picture_is_named(dataset, tmp_path):

@@ -48,7 +48,14 @@ def test_a_run_leaves_checkpoints_logs_and_its_configuration(data, tmp_path):
     best = fit(config(data), tmp_path / "run", on_progress=seen.append)
     assert best == tmp_path / "run" / "best.safetensors"
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"best.safetensors", "best.json", "last.safetensors", "last.json", "metrics.csv", "config.json"}
+    assert names == {
+        "best.safetensors",
+        "best.json",
+        "last.safetensors",
+        "last.json",
+        "metrics.csv",
+        "config.json",
+    }
     with (tmp_path / "run" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
@@ -99,9 +106,17 @@ def test_kill_minus_nine_loses_at_most_the_running_epoch(data, tmp_path):
         "    if p.epoch == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
         "fit(load_config(overrides=sys.argv[2:]), Path(sys.argv[1]), on_progress=stop)\n"
     )
-    settings = ["model.name=yolo_seg-test", "data.train=train.json", "data.val=train.json", "size=64", "batch=2"]
+    settings = [
+        "model.name=yolo_seg-test",
+        "data.train=train.json",
+        "data.val=train.json",
+        "size=64",
+        "batch=2",
+    ]
     settings += ["epochs=3", "threads=1", "tensorboard=false", f"data.root='{data}'", "augment.min_area=1"]
-    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "killed"), *settings], env=os.environ)
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "killed"), *settings], env=os.environ
+    )
     assert ended.returncode == -signal.SIGKILL
     assert weights(tmp_path / "killed")[1].epoch == 2
     fit(config(data), tmp_path / "killed", resume=True)
@@ -110,7 +125,9 @@ def test_kill_minus_nine_loses_at_most_the_running_epoch(data, tmp_path):
     assert all(torch.equal(one[key], other[key]) for key in other)
 
 
-@pytest.mark.parametrize("settings", [["optimiser.kind=sgd"], ["precision=bfloat16"], ["optimiser.accumulate=2"]])
+@pytest.mark.parametrize(
+    "settings", [["optimiser.kind=sgd"], ["precision=bfloat16"], ["optimiser.accumulate=2"]]
+)
 def test_other_settings_run(data, tmp_path, settings):
     fit(config(data, "epochs=1", *settings), tmp_path / "run")
     steps = 1 if settings[0].startswith("optimiser.acc") else 2
@@ -150,7 +167,10 @@ def test_out_of_memory_names_the_remedy(data):
 
 def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
     with pytest.raises(RuntimeFailure, match="the loss is .*Lower optimiser.rate"):
-        fit(config(data, "optimiser.rate=1e30", "optimiser.kind=sgd", "optimiser.warmup=0.0"), tmp_path / "run")
+        fit(
+            config(data, "optimiser.rate=1e30", "optimiser.kind=sgd", "optimiser.warmup=0.0"),
+            tmp_path / "run",
+        )
 
 
 def test_the_rate_rises_and_falls(data):

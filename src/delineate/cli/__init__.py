@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import cyclopts
 
@@ -57,10 +58,16 @@ _add(
 _add("models", "List the models that are here, and those that can be trained, with their licences.", "")
 
 
-def main() -> None:
-    """Runs the command line; errors of this package end in one line on stderr and exit code 2."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs the command line and ends the process.
+
+    A mistake of the user's ends in one line on stderr and exit code 2, an interruption in 130.
+
+    Args:
+        words: The arguments after the program's name; None takes those of this process.
+    """
     try:
-        result = app()
+        result = app(sys.argv[1:] if words is None else list(words), result_action="return_value")
     except (DelineateError, ValueError, OSError) as error:
         sys.stderr.write(f"delineate: {error}\n")
         sys.exit(2)

@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 
 
 def export_command(
-    checkpoint: Annotated[Path, Parameter(help="A checkpoint of `delineate train`, or an official .pt file.")],
+    checkpoint: Annotated[
+        Path, Parameter(help="A checkpoint of `delineate train`, or an official .pt file.")
+    ],
     /,
     *,
     out: Annotated[Path, Parameter(help="The ONNX file to write.")],
     licence: Annotated[str, Parameter(help="Licence of the weights, an SPDX identifier.")] = "",
-    samples: Annotated[Path | None, Parameter(help="Picture, or folder of pictures, for the parity check.")] = None,
+    samples: Annotated[
+        Path | None, Parameter(help="Picture, or folder of pictures, for the parity check.")
+    ] = None,
     limit: Annotated[int, Parameter(help="At most so many samples.")] = 16,
-    half: Annotated[bool, Parameter(negative="", help="Store weights as float16; computation stays float32.")] = False,
+    half: Annotated[
+        bool, Parameter(negative="", help="Store weights as float16; computation stays float32.")
+    ] = False,
     score: Annotated[float | None, Parameter(help="Default score threshold of the file.")] = None,
     iou: Annotated[float | None, Parameter(help="Default overlap threshold of the file.")] = None,
     max_detections: Annotated[int | None, Parameter(help="Default limit on objects per picture.")] = None,
@@ -56,8 +62,9 @@ def export_command(
         half=half,
     )
     sys.stdout.write(
-        f"{out}  {out.stat().st_size / 1e6:.1f} MB  parity over {parity.pictures} pictures: {parity.instances} objects, "
-        f"{parity.unmatched} unmatched, mask IoU {parity.mask_iou_min:.4f} at least, score drift {parity.score_drift:.2e}\n"
+        f"{out}  {out.stat().st_size / 1e6:.1f} MB  parity over {parity.pictures} pictures: "
+        f"{parity.instances} objects, {parity.unmatched} unmatched, mask IoU at least {parity.mask_iou_min:.4f}, "
+        f"score drift {parity.score_drift:.2e}\n"
     )
     return 0
 

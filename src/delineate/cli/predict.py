@@ -36,21 +36,31 @@ class _Done:
 
 
 def predict_command(
-    images: Annotated[tuple[str, ...], Parameter(help="Pictures, folders of pictures, or patterns such as 'a/*.png'.")],
+    images: Annotated[
+        tuple[str, ...], Parameter(help="Pictures, folders of pictures, or patterns such as 'a/*.png'.")
+    ],
     /,
     *,
     out: Annotated[Path, Parameter(help="Folder for the results; made if missing.")],
     model: Annotated[str, Parameter(help="Name of an embedded model, or path of an ONNX file.")] = "nuclei",
     score: Annotated[float | None, Parameter(help="Leave out objects with a lower score.")] = None,
-    max_detections: Annotated[int | None, Parameter(help="At most so many objects a picture, the best ones.")] = None,
-    pixel_size: Annotated[float | None, Parameter(help="Micrometres per pixel: measures in micrometres.")] = None,
-    coco_results: Annotated[bool, Parameter(negative="", help="predictions.json as a bare COCO results list.")] = False,
+    max_detections: Annotated[
+        int | None, Parameter(help="At most so many objects a picture, the best ones.")
+    ] = None,
+    pixel_size: Annotated[
+        float | None, Parameter(help="Micrometres per pixel: measures in micrometres.")
+    ] = None,
+    coco_results: Annotated[
+        bool, Parameter(negative="", help="predictions.json as a bare COCO results list.")
+    ] = False,
     overlays: Annotated[bool, Parameter(help="Draw the pictures with their objects.")] = True,
 ) -> int:
     """Segments pictures; see `delineate predict --help`."""
     paths, failures = _find(images)
     if not paths and not failures:
-        sys.stderr.write("delineate predict: no pictures found. Name pictures, folders of pictures, or patterns.\n")
+        sys.stderr.write(
+            "delineate predict: no pictures found. Name pictures, folders of pictures, or patterns.\n"
+        )
         return 2
     if pixel_size is not None and not 0 < pixel_size < float("inf"):
         sys.stderr.write(f"delineate predict: --pixel-size must be positive micrometres, got {pixel_size}.\n")
@@ -68,9 +78,9 @@ def predict_command(
         for done in track(found, "Segmenting", len(paths), console=console, disable=not console.is_terminal):
             pending.append(done)
             while len(pending) > 4 or (pending and _is_written(pending[0])):
-                records.append(_finish(pending.pop(0), failures))
-        records += [_finish(done, failures) for done in pending]
-    dataset = Dataset(tuple(record for record in records if record is not None), predictor.classes)
+                records.append(_finish(pending.pop(0)))
+        records += [_finish(done) for done in pending]
+    dataset = Dataset(tuple(records), predictor.classes)
     if coco_results:
         coco.write_results(dataset, out / "predictions.json")
     else:
@@ -119,7 +129,11 @@ def _segment(
             failures.append(str(error))
             continue
         instances = predictor.predict(image)
-        overlay = pool.submit(_write_overlay, image, instances, predictor, out / "overlays" / names[index]) if out else None
+        overlay = (
+            pool.submit(_write_overlay, image, instances, predictor, out / "overlays" / names[index])
+            if out
+            else None
+        )
         yield _Done(Record(path, instances.size, instances, index + 1), overlay)
 
 
@@ -145,7 +159,7 @@ def _is_written(done: _Done) -> bool:
     return done.overlay is None or done.overlay.done()
 
 
-def _finish(done: _Done, failures: list[str]) -> Record | None:
+def _finish(done: _Done) -> Record:
     """Waits for the overlay; a disk that is full or a folder that is not writable ends the run."""
     if done.overlay is not None:
         done.overlay.result()

@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 
 
 def train_command(
-    config: Annotated[Path | None, Parameter(help="A TOML file; what it leaves out keeps its default.")] = None,
+    config: Annotated[
+        Path | None, Parameter(help="A TOML file; what it leaves out keeps its default.")
+    ] = None,
     /,
     *,
     out: Annotated[Path, Parameter(help="Folder for checkpoints and logs.")] = Path("runs/train"),
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="", help="Change one setting: optimiser.rate=0.001")] = (),
-    resume: Annotated[bool, Parameter(negative="", help="Go on from the last completed epoch in --out.")] = False,
+    set_: Annotated[
+        tuple[str, ...], Parameter(name="--set", negative="", help="Change one setting: optimiser.rate=0.001")
+    ] = (),
+    resume: Annotated[
+        bool, Parameter(negative="", help="Go on from the last completed epoch in --out.")
+    ] = False,
 ) -> int:
     """Trains a model; see `delineate train --help`."""
     if importlib.util.find_spec("torch") is None:

@@ -15,11 +15,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from delineate.errors import WeightsError
+from delineate.instances import Instances
 from delineate.masks import Masks
+from delineate.modelfile import Preprocess
 from delineate.models._checkpoint import read_checkpoint
+from delineate.postprocess.decode import Thresholds
 
 
 class Target(NamedTuple):
@@ -244,6 +249,39 @@ def to_device(target: Target, device: torch.device) -> Target:
     )
 
 
+@torch.inference_mode()
+def segment(
+    model: torch.nn.Module, image: NDArray[np.uint8], preprocess: Preprocess, thresholds: Thresholds
+) -> Instances:
+    """What a model, in eval mode, finds in a picture: the same path as an exported file, with torch as the runtime.
+
+    Args:
+        model: A model of this package.
+        image: (H, W, 3) uint8 RGB.
+        preprocess: How the picture becomes the network's input.
+        thresholds: Which detections count.
+
+    >>> picture = np.zeros((20, 30, 3), np.uint8)
+    >>> nothing = Thresholds(score=1.0)
+    >>> segment(build("yolo_seg-test").eval(), picture, Preprocess(rule="native", multiple=16), nothing)
+    Instances(0, size=(20, 30), scores, masks)
+    """
+    network: Any = model
+    tensor, placement = preprocess.apply(image)
+    device = next(network.parameters()).device
+    outputs = network.export(torch.from_numpy(tensor).to(device))
+    found: Instances = family(model).decode(
+        [output.float().cpu().numpy() for output in outputs],
+        placement=placement,
+        size=image.shape[:2],
+        input_size=tensor.shape[2:],
+        thresholds=thresholds,
+        classes=network.config.classes,
+        strides=network.config.strides,
+    )
+    return found
+
+
 def _choices(got: str, known: list[str]) -> str:
     """The tail of a message: what is allowed, what came, and the closest match."""
     close = difflib.get_close_matches(got, known, n=1)
@@ -261,5 +299,6 @@ __all__ = [
     "load",
     "load_weights",
     "names",
+    "segment",
     "to_device",
 ]

@@ -26,7 +26,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = 1
     model: str  # name for `models.build`
-    architecture: dict[str, Any]  # every field of the model's `Config`: a later change of the variant does no harm
+    architecture: dict[
+        str, Any
+    ]  # every field of the model's `Config`: a later change of the variant does no harm
     classes: list[str]
     epoch: int  # epochs completed
     step: int  # optimiser steps done
@@ -68,7 +70,9 @@ def read(path: Path) -> tuple[dict[str, Tensor], Header]:
             header = msgspec.json.decode(text, type=Header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, msgspec.DecodeError) as error:
-        raise WeightsError(f"{path}: a checkpoint must be a safetensors file of this package: {error}.") from error
+        raise WeightsError(
+            f"{path}: a checkpoint must be a safetensors file of this package: {error}."
+        ) from error
     return tensors, header
 
 

@@ -20,7 +20,9 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     root: str = ""  # prefix of the paths below; relative to the working directory
     train: str = ""  # annotations to learn from
     val: str = ""  # annotations to select the best checkpoint on
-    balance: str = ""  # draw pictures by the inverse square root of how often their value of this attribute occurs
+    balance: str = (
+        ""  # draw pictures by the inverse square root of how often their value of this attribute occurs
+    )
     cache: float = 4.0  # keep decoded pictures in memory up to so many gigabytes
 
 
@@ -131,10 +133,14 @@ def _check(config: TrainConfig, where: str | Path) -> None:
             raise FormatError(where, name, f"must be at least 1, got {getattr(config, name)}.")
     for name in ("rate", "clip", "accumulate"):
         if getattr(config.optimiser, name) <= 0:
-            raise FormatError(where, f"optimiser.{name}", f"must be positive, got {getattr(config.optimiser, name)}.")
+            raise FormatError(
+                where, f"optimiser.{name}", f"must be positive, got {getattr(config.optimiser, name)}."
+            )
     low, high = config.augment.scale
     if not 0 < low <= high:
-        raise FormatError(where, "augment.scale", f"must be two rising positive numbers, got {low} and {high}.")
+        raise FormatError(
+            where, "augment.scale", f"must be two rising positive numbers, got {low} and {high}."
+        )
 
 
 def _explain(message: str) -> str:

@@ -160,17 +160,23 @@ def check_trainable(dataset: Dataset, name: str) -> None:
     if missing:
         first = missing[0].path or f"record {missing[0].id}"
         raise FormatError(
-            name, "", f"{len(missing)} of {len(dataset)} pictures do not exist, the first is {first}. "
-            "Put them beside the annotation file or into a folder 'images' there."
+            name,
+            "",
+            f"{len(missing)} of {len(dataset)} pictures do not exist, the first is {first}. "
+            "Put them beside the annotation file or into a folder 'images' there.",
         )
     for record in dataset:
         if len(record.instances) and record.instances.masks is None:
-            raise FormatError(name, f"record {record.id}", "objects must have masks to train on, got boxes alone.")
+            raise FormatError(
+                name, f"record {record.id}", "objects must have masks to train on, got boxes alone."
+            )
 
 
 def check_classes(train: Sequence[str], val: Sequence[str], name: str) -> None:
     """Refuses a validation set whose classes are not those of the training set."""
     if tuple(train) != tuple(val):
         raise FormatError(
-            name, "", f"the classes of the validation set must be those of the training set, {list(train)}, got {list(val)}."
+            name,
+            "",
+            f"the classes of the validation set must be those of the training set, {list(train)}, got {list(val)}.",
         )

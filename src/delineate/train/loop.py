@@ -6,9 +6,7 @@ A run lives in a folder: ``config.toml`` is what it was started with, ``last.saf
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import logging
 import math
 import time
@@ -23,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from delineate import models
-from delineate.atomic import write_bytes
 from delineate.errors import DelineateError, FormatError, RuntimeFailure
 from delineate.formats import coco
 from delineate.modelfile import Preprocess
@@ -32,6 +29,7 @@ from delineate.train import checkpoint
 from delineate.train.checkpoint import AVERAGE, MODEL, OPTIMISER, Average, Header
 from delineate.train.config import Optimiser, TrainConfig
 from delineate.train.data import Batch, Pictures, batches, check_classes, check_trainable
+from delineate.train.logs import Logs
 from delineate.train.validate import validate
 
 log = logging.getLogger("delineate")
@@ -57,7 +55,7 @@ class _Run:
 
     config: TrainConfig
     classes: tuple[str, ...]
-    model: nn.Module
+    model: Any  # of `delineate.models`
     average: Average
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -73,7 +71,7 @@ def fit(
     folder: Path,
     *,
     resume: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Path:
     """Trains a model.
 
@@ -97,7 +95,7 @@ def fit(
     run = _start(config, train.dataset.classes)
     if resume:
         _load(run, folder / "last.safetensors")
-    logs = _Logs(folder, run.epoch, config.tensorboard)
+    logs = Logs(folder, run.epoch, config.tensorboard)
     started, first = time.monotonic(), run.epoch
     try:
         while run.epoch < config.epochs:
@@ -112,7 +110,9 @@ def fit(
             _save(run, folder, metrics)
             logs.write(run.epoch, {**losses, **metrics, "rate": _rate(run)})
             steps = _steps(run, len(train.dataset))
-            on_progress(Progress(run.epoch, config.epochs, steps, steps, losses, _rate(run), left(1.0), metrics))
+            on_progress(
+                Progress(run.epoch, config.epochs, steps, steps, losses, _rate(run), left(1.0), metrics)
+            )
     finally:
         logs.close()
     return folder / "best.safetensors"
@@ -120,7 +120,9 @@ def fit(
 
 def _pictures(config: TrainConfig) -> tuple[Pictures, Pictures | None]:
     if not config.data.train:
-        raise FormatError("configuration", "data.train", "must name an annotation file to learn from, got nothing.")
+        raise FormatError(
+            "configuration", "data.train", "must name an annotation file to learn from, got nothing."
+        )
     root = Path(config.data.root)
     train = coco.read(root / config.data.train)
     check_trainable(train, str(root / config.data.train))
@@ -136,7 +138,9 @@ def _pictures(config: TrainConfig) -> tuple[Pictures, Pictures | None]:
 def _prepare_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
     last = folder / "last.safetensors"
     if resume and not last.is_file():
-        raise DelineateError(f"{folder}: there is no last.safetensors to resume from. Start the run without resume.")
+        raise DelineateError(
+            f"{folder}: there is no last.safetensors to resume from. Start the run without resume."
+        )
     if not resume and last.is_file():
         raise DelineateError(f"{folder}: holds a run already. Resume it, or name another folder.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +156,7 @@ def _start(config: TrainConfig, classes: tuple[str, ...]) -> _Run:
     if config.model.weights:
         for line in models.load_weights(model, Path(config.model.weights)):
             log.warning("%s", line)
-    model = model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = _precision(config.precision, device)
     optimiser = _optimiser(model, config.optimiser)
     return _Run(
@@ -251,11 +255,14 @@ def _train_epoch(
 
 def _backward(run: _Run, batch: Batch) -> dict[str, float]:
     images = batch.images.to(run.device, non_blocking=True, memory_format=torch.channels_last)
-    targets = [target._replace(boxes=target.boxes.to(run.device), labels=target.labels.to(run.device)) for target in batch.targets]
+    targets = [
+        target._replace(boxes=target.boxes.to(run.device), labels=target.labels.to(run.device))
+        for target in batch.targets
+    ]
     with torch.autocast(run.device.type, dtype=run.precision, enabled=run.precision is not torch.float32):
         losses: dict[str, Tensor] = run.model.losses(images, targets)
-        loss = torch.stack([value for value in losses.values()]).sum()
-    run.scaler.scale(loss / run.config.optimiser.accumulate).backward()
+        loss = torch.stack(list(losses.values())).sum()
+    run.scaler.scale(loss / run.config.optimiser.accumulate).backward()  # type: ignore[no-untyped-call]
     return {"loss": float(loss.detach()), **{name: float(value.detach()) for name, value in losses.items()}}
 
 
@@ -276,7 +283,11 @@ def _readable_failures(config: TrainConfig) -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error)
-        if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in text or "can't allocate" in text:
+        if (
+            isinstance(error, torch.OutOfMemoryError)
+            or "not enough memory" in text
+            or "can't allocate" in text
+        ):
             raise RuntimeFailure(
                 f"out of memory with batch={config.batch} and size={config.size}. Lower batch (and raise "
                 "optimiser.accumulate by as much, to learn the same), or lower size."
@@ -297,8 +308,7 @@ def _validate(run: _Run, val: Pictures | None) -> dict[str, float]:
     run.model.eval()
     try:
         thresholds = Thresholds(score=config.score, iou=config.iou, max_detections=config.max_detections)
-        family = models.family(config.model.name.partition("-")[0])
-        report = validate(run.model, family, val, preprocess_of(run.model, config), thresholds)
+        report = validate(run.model, val, preprocess_of(run.model, config), thresholds)
     finally:
         run.model.load_state_dict(kept)
     return {"mask_ap": report.ap, "mask_ap50": report.ap50, "mask_ap75": report.ap75}
@@ -306,8 +316,8 @@ def _validate(run: _Run, val: Pictures | None) -> dict[str, float]:
 
 def preprocess_of(model: nn.Module, config: TrainConfig) -> Preprocess:
     """How pictures are presented to a model trained with `config`: at their own scale, padded to its largest stride."""
-    strides: tuple[int, ...] = model.config.strides
-    return Preprocess(rule="native", scale=config.scale, multiple=max(strides), stretch=config.stretch)
+    multiple = models.largest_stride(model)
+    return Preprocess(rule="native", scale=config.scale, multiple=multiple, stretch=config.stretch)
 
 
 def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
@@ -317,7 +327,7 @@ def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
         run.best = score
     header = Header(
         model=run.config.model.name,
-        architecture=dataclasses.asdict(run.model.config),  # type: ignore[call-overload]
+        architecture=dataclasses.asdict(run.model.config),
         classes=list(run.classes),
         epoch=run.epoch,
         step=run.step,
@@ -351,41 +361,3 @@ def _load(run: _Run, path: Path) -> None:
     if "scale" in tensors and run.scaler.is_enabled():
         run.scaler.update(float(tensors["scale"]))
     run.epoch, run.step, run.best = header.epoch, header.step, header.best
-
-
-class _Logs:
-    """metrics.csv, and TensorBoard curves where the package is installed."""
-
-    def __init__(self, folder: Path, epoch: int, tensorboard: bool) -> None:
-        self.path = folder / "metrics.csv"
-        self.rows: list[dict[str, str]] = []
-        if epoch and self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epoch]
-        self.writer: Any = None
-        if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                log.info("TensorBoard is not installed; no curves are written. Run: pip install 'delineate[tensorboard]'")
-            else:
-                self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=epoch + 1)
-
-    def write(self, epoch: int, values: dict[str, float]) -> None:
-        """Adds an epoch; the file is written anew, so that a killed run leaves no half row."""
-        self.rows.append({"epoch": str(epoch), **{name: f"{value:.6g}" for name, value in values.items()}})
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, names, restval="")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_bytes(self.path, text.getvalue().encode())
-        if self.writer is not None:
-            for name, value in values.items():
-                self.writer.add_scalar(name, value, epoch)
-            self.writer.flush()
-
-    def close(self) -> None:
-        """Ends the TensorBoard file."""
-        if self.writer is not None:
-            self.writer.close()

@@ -1,0 +1,158 @@
+"""``delineate predict`` from pictures to files, with the model that ships inside."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic import STYLES, nuclei
+
+from delineate.formats import coco
+from delineate.image import read_image
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for index, style in enumerate(STYLES):
+        image, _ = nuclei(seed=index, size=(96, 128), count=8, style=style)
+        Image.fromarray(image).save(folder / f"{style}.png")
+    (folder / "sub").mkdir()
+    Image.fromarray(image).save(folder / "sub" / "brightfield.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_becomes_overlays_a_coco_file_and_a_table(run, pictures, tmp_path):
+    ended = run("predict", pictures, "--out", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("4 pictures, ")
+    overlays = sorted(path.name for path in (tmp_path / "out/overlays").iterdir())
+    assert overlays == ["brightfield-2.png", "brightfield.png", "fluorescence.png", "histology.png"]
+    assert read_image(tmp_path / "out/overlays/histology.png").shape == (96, 128, 3)
+    document = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [category["name"] for category in document["categories"]] == ["nucleus"]
+    assert len(document["images"]) == 4
+    assert all(0 <= one["score"] <= 1 and one["segmentation"]["counts"] for one in document["annotations"])
+    table = rows(tmp_path / "out/objects.csv")
+    assert len(table) == len(document["annotations"]) > 0
+    areas = sorted(float(row["area_px"]) for row in table)
+    assert areas == sorted(one["area"] for one in document["annotations"])
+
+
+def test_nuclei_are_found_where_they_are(run, pictures, tmp_path):
+    run("predict", pictures / "fluorescence.png", "--out", tmp_path)
+    _, truth = nuclei(seed=0, size=(96, 128), count=8, style="fluorescence")
+    (record,) = coco.read(tmp_path / "predictions.json")
+    overlap = record.instances.masks.iou(truth.masks)
+    assert (overlap.max(axis=0) > 0.6).mean() >= 0.7
+
+
+def test_the_file_can_be_read_back_and_evaluated(run, pictures, tmp_path):
+    run("predict", pictures / "histology.png", "--out", tmp_path)
+    dataset = coco.read(tmp_path / "predictions.json")
+    assert dataset[0].path.is_file()
+    assert dataset[0].instances.scores is not None
+
+
+def test_bare_results_and_no_overlays(run, pictures, tmp_path):
+    ended = run("predict", pictures / "histology.png", "--out", tmp_path, "--coco-results", "--no-overlays")
+    assert ended.code == 0
+    results = json.loads((tmp_path / "predictions.json").read_text())
+    assert {"image_id", "category_id", "segmentation", "score"} <= set(results[0])
+    assert not (tmp_path / "overlays").exists()
+
+
+def test_thresholds_and_micrometres(run, pictures, tmp_path):
+    run("predict", pictures / "fluorescence.png", "--out", tmp_path / "all", "--score", "0.05")
+    run(
+        "predict",
+        pictures / "fluorescence.png",
+        "--out",
+        tmp_path / "one",
+        "--max-detections",
+        "1",
+        "--pixel-size",
+        "0.5",
+    )
+    everything, best = rows(tmp_path / "all/objects.csv"), rows(tmp_path / "one/objects.csv")
+    assert len(best) == 1 <= len(everything)
+    assert float(best[0]["area_um2"]) == pytest.approx(float(everything[0]["area_px"]) / 4)
+
+
+def test_patterns_are_expanded_and_pictures_named_twice_count_once(run, pictures, tmp_path):
+    ended = run("predict", f"{pictures}/*.png", pictures / "histology.png", "--out", tmp_path)
+    assert ended.out.startswith("3 pictures")
+
+
+def test_unreadable_pictures_are_named_and_skipped(run, pictures, tmp_path):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "empty.png").write_bytes(b"")
+    (bad / "cut.png").write_bytes((pictures / "histology.png").read_bytes()[:500])
+    (bad / "text.jpg").write_text("hello")
+    ended = run(
+        "predict", bad, pictures / "histology.png", tmp_path / "absent.png", "--out", tmp_path / "out"
+    )
+    assert ended.code == 1
+    assert ended.out.startswith("1 pictures")
+    assert "(4 skipped)" in ended.out
+    for name in ("empty.png", "cut.png", "text.jpg", "absent.png"):
+        assert name in ended.err
+    left = {path.name for path in (tmp_path / "out").rglob("*")}
+    assert left == {"overlays", "histology.png", "predictions.json", "objects.csv"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["absent/*.png"], "absent/"),
+        (["."], "no pictures found"),
+        (["{pictures}", "--pixel-size", "-1"], "--pixel-size must be positive"),
+        (["{pictures}", "--model", "nuclear"], "Did you mean 'nuclei'"),
+        (["{pictures}", "--score", "7"], "score must be within"),
+        (["{pictures}", "--model", "{pictures}/notes.txt"], "notes.txt"),
+    ],
+)
+def test_mistakes_end_with_two(run, pictures, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    ended = run("predict", *(word.format(pictures=pictures) for word in words), "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert message in ended.err
+
+
+def test_a_dataset_of_every_kind_of_picture(run, tmp_path):
+    image, _ = nuclei(seed=3, size=(64, 64), style="fluorescence")
+    grey = image[..., 0]
+    kinds = {
+        "grey.png": Image.fromarray(grey),
+        "alpha.png": Image.fromarray(np.dstack([image, grey])),
+        "deep.png": Image.fromarray(grey.astype(np.uint16) * 17),
+        "float.tif": Image.fromarray(grey.astype(np.float32) / 99),
+        "palette.png": Image.fromarray(image).convert("P"),
+        "one.png": Image.fromarray(grey[:1, :1]),
+        "photo.jpg": Image.fromarray(image),
+    }
+    (tmp_path / "in").mkdir()
+    for name, picture in kinds.items():
+        picture.save(tmp_path / "in" / name)
+    ended = run("predict", tmp_path / "in", "--out", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("7 pictures")
+
+
+def test_real_nuclei_and_a_foreign_model(run, shared, tmp_path):
+    weights = shared / "weights" / "yolov8n-seg_int8.onnx"
+    photo = shared / "data" / "coco128_seg" / "images" / "000000000036.jpg"
+    assert run("predict", photo, "--model", weights, "--out", tmp_path / "photo").code == 0
+    found = {row["class"] for row in rows(tmp_path / "photo/objects.csv")}
+    assert {"person", "umbrella"} <= found
+    cells = sorted((shared / "data" / "dsb2018" / "images").glob("*.png"))[:3]
+    assert run("predict", *cells, "--out", tmp_path / "cells").code == 0
+    assert len(rows(tmp_path / "cells/objects.csv")) > 10
