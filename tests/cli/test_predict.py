@@ -86,6 +86,12 @@ def test_thresholds_and_micrometres(run, pictures, tmp_path):
     assert float(best[0]["area_um2"]) == pytest.approx(float(everything[0]["area_px"]) / 4)
 
 
+def test_overlays_of_an_earlier_run_are_no_pictures(run, pictures, tmp_path):
+    (tmp_path / "cell.png").write_bytes((pictures / "histology.png").read_bytes())
+    for _ in range(2):
+        assert run("predict", tmp_path, "--out", tmp_path / "results").out.startswith("1 pictures")
+
+
 def test_patterns_are_expanded_and_pictures_named_twice_count_once(run, pictures, tmp_path):
     ended = run("predict", f"{pictures}/*.png", pictures / "histology.png", "--out", tmp_path)
     assert ended.out.startswith("3 pictures")

@@ -56,7 +56,7 @@ def predict_command(
     overlays: Annotated[bool, Parameter(help="Draw the pictures with their objects.")] = True,
 ) -> int:
     """Segments pictures; see `delineate predict --help`."""
-    paths, failures = _find(images)
+    paths, failures = _find(images, out / "overlays")
     if not paths and not failures:
         sys.stderr.write(
             "delineate predict: no pictures found. Name pictures, folders of pictures, or patterns.\n"
@@ -97,14 +97,21 @@ def predict_command(
     return 0 if not failures else 1 if len(dataset) else 2
 
 
-def _find(images: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Pictures named by files, folders and patterns, each once, in the order given; and what does not exist."""
+def _find(images: Iterable[str], overlays: Path) -> tuple[list[Path], list[str]]:
+    """Pictures named by files, folders and patterns, each once, in the order given; and what does not exist.
+
+    The overlays of an earlier run are no pictures to segment, where a folder holds both.
+    """
     paths: dict[Path, None] = {}
     missing = []
     for image in images:
         path = Path(image)
         if path.is_dir():
-            found = sorted(child for child in path.rglob("*") if child.suffix.lower() in SUFFIXES)
+            found = sorted(
+                child
+                for child in path.rglob("*")
+                if child.suffix.lower() in SUFFIXES and child.parent.resolve() != overlays.resolve()
+            )
         elif path.exists():
             found = [path]
         else:
