@@ -56,7 +56,7 @@ nb::tuple detect(Matrix head, const std::string& layout, std::optional<Matrix> s
     selection.iou = iou;
     selection.max_detections = max_detections;
     selection.agnostic = agnostic;
-    delineate::Detections found;
+    delineate::Selected found;
     {
         nb::gil_scoped_release release;
         found = delineate::detect(spec, selection);

@@ -129,16 +129,24 @@ bool usable(const std::array<float, 4>& box) {
            box[2] > box[0] && box[3] > box[1];
 }
 
-void append_coefficients(const Head& head, int64_t anchor, std::vector<float>& out) {
+// (N, coefficients) of the kept candidates.
+std::vector<float> coefficients_of(const Head& head, const std::vector<Candidate>& found, const std::vector<int64_t>& kept) {
+    const int64_t depth = head.coefficients;
+    std::vector<float> out(kept.size() * static_cast<size_t>(depth));
     if (head.layout == Head::Layout::columns) {
-        const float* at = head.data + (4 + head.classes) * head.anchors + anchor;
-        for (int64_t k = 0; k < head.coefficients; ++k) out.push_back(at[k * head.anchors]);
-        return;
+        for (int64_t k = 0; k < depth; ++k) {  // row by row: a column of the head would touch a page per number
+            const float* row = head.data + (4 + head.classes + k) * head.anchors;
+            for (size_t n = 0; n < kept.size(); ++n) out[n * depth + k] = row[found[kept[n]].anchor];
+        }
+        return out;
     }
     const int64_t width = row_width(head);
-    const float* at = head.separate ? head.separate + anchor * head.coefficients
-                                    : head.data + (anchor + 1) * width - head.coefficients;
-    out.insert(out.end(), at, at + head.coefficients);
+    for (size_t n = 0; n < kept.size(); ++n) {
+        const int64_t anchor = found[kept[n]].anchor;
+        const float* at = head.separate ? head.separate + anchor * depth : head.data + (anchor + 1) * width - depth;
+        std::copy(at, at + depth, out.data() + n * depth);
+    }
+    return out;
 }
 
 // Score threshold in the head's own terms: logits or probabilities.
@@ -191,21 +199,21 @@ std::vector<int64_t> suppress(const std::vector<Candidate>& found, const std::ve
 
 }  // namespace
 
-Detections detect(const Head& head, const Selection& selection) {
+Selected detect(const Head& head, const Selection& selection) {
     std::vector<float> boxes;
     const auto found = candidates_of(head, selection, boxes);
     auto kept = suppress(found, boxes, selection);
     if (static_cast<int64_t>(kept.size()) > selection.max_detections)
         kept.resize(static_cast<size_t>(selection.max_detections));
     const bool logits = head.layout == Head::Layout::bins;
-    Detections out;
+    Selected out;
     for (const int64_t i : kept) {
         const double score = found[i].score;
         out.boxes.insert(out.boxes.end(), &boxes[4 * i], &boxes[4 * i] + 4);
         out.scores.push_back(static_cast<float>(logits ? 1 / (1 + std::exp(-score)) : score));
         out.labels.push_back(found[i].label);
-        append_coefficients(head, found[i].anchor, out.coefficients);
     }
+    out.coefficients = coefficients_of(head, found, kept);
     return out;
 }
 

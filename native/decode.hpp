@@ -34,7 +34,7 @@ struct Selection {
     bool agnostic = false;           // suppress across classes
 };
 
-struct Detections {
+struct Selected {
     std::vector<float> boxes;         // (N, 4) x0, y0, x1, y1 in input pixels
     std::vector<float> scores;        // (N) falling; ties by lower anchor
     std::vector<int64_t> labels;      // (N) best class; ties by lower class
@@ -43,7 +43,7 @@ struct Detections {
 
 // Scores first, then boxes of the survivors, then greedy suppression. Anchors with a non-finite box or score, or an empty
 // box, are dropped; of the classes of an anchor, NaN loses.
-Detections detect(const Head& head, const Selection& selection);
+Selected detect(const Head& head, const Selection& selection);
 
 struct Prototypes {
     const float* data = nullptr;  // (depth, height, width)
