@@ -9,6 +9,7 @@ void bind_decode(nb::module_&);
 void bind_match(nb::module_&);
 
 NB_MODULE(_core, m) {
+    nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no mistake of the user's
     m.doc() = "delineate's native core: run-length masks, picture kernels, decoding, matching.";
     bind_masks(m);
     bind_images(m);

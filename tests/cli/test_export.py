@@ -51,6 +51,7 @@ def test_the_file_knows_its_origin_and_predicts(run, trained, tmp_path):
     assert card.preprocess.stretch == (1.0, 99.0)
     assert card.provenance["data"] == "two pictures"
     assert card.provenance["config"]["size"] == 64
+    assert str(trained) not in card.to_json()
     assert card.parity["pictures"] == 2
     assert run("predict", trained, "--model", tmp_path / "mine.onnx", "--out", tmp_path / "out").code == 0
 

@@ -97,9 +97,13 @@ def _licence(loaded: Loaded) -> str:
 
 
 def _facts(loaded: Loaded) -> dict[str, Any]:
-    """What the file says of its origin."""
+    """What the file says of its origin; folders of the machine that trained it stay out."""
     kept = ("epoch", "step", "metrics", "config")
-    return {"model": loaded.name, **{name: loaded.header[name] for name in kept if name in loaded.header}}
+    facts = {"model": loaded.name, **{name: loaded.header[name] for name in kept if name in loaded.header}}
+    if "config" in facts:
+        data = {**facts["config"].get("data", {}), "root": ""}
+        facts["config"] = {**facts["config"], "data": data}
+    return facts
 
 
 def _pair(text: str) -> tuple[str, str]:
