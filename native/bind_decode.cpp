@@ -31,8 +31,8 @@ nb::ndarray<nb::numpy, T> to_array(std::vector<T>&& values, std::initializer_lis
 }
 
 nb::tuple detect(Matrix head, const std::string& layout, std::optional<Matrix> separate, int64_t classes,
-                 int64_t coefficients, std::array<int64_t, 2> input, std::vector<int64_t> strides, double score, double iou,
-                 int64_t max_detections, bool agnostic) {
+                 int64_t coefficients, std::array<int64_t, 2> input, std::vector<int64_t> strides, double score,
+                 double iou, int64_t max_detections, bool agnostic) {
     using Layout = delineate::Head::Layout;
     delineate::Head spec;
     spec.layout = layout == "columns" ? Layout::columns : layout == "rows" ? Layout::rows : Layout::bins;
@@ -68,17 +68,18 @@ nb::tuple detect(Matrix head, const std::string& layout, std::optional<Matrix> s
 }
 
 delineate::Rle masks_from_prototypes(Matrix boxes, Matrix coefficients, Planes prototypes, std::array<int64_t, 2> size,
-                                std::array<double, 2> step, std::array<double, 2> offset, unsigned threads) {
-    const delineate::Prototypes cells{prototypes.data(), static_cast<int64_t>(prototypes.shape(0)),
-                                      static_cast<int64_t>(prototypes.shape(1)), static_cast<int64_t>(prototypes.shape(2))};
+                                     std::array<double, 2> step, std::array<double, 2> offset, unsigned threads) {
+    const auto length = [&](size_t axis) { return static_cast<int64_t>(prototypes.shape(axis)); };
+    const delineate::Prototypes cells{prototypes.data(), length(0), length(1), length(2)};
     const delineate::Sampling sampling{size[0], size[1], step[0], step[1], offset[0], offset[1]};
-    if (boxes.shape(1) != 4 || boxes.shape(0) != coefficients.shape(0) || coefficients.shape(1) != prototypes.shape(0) ||
-        cells.height < 1 || cells.width < 1 || !(step[0] > 0) || !(step[1] > 0)) {
+    const bool aligned = boxes.shape(1) == 4 && boxes.shape(0) == coefficients.shape(0) &&
+                         coefficients.shape(1) == prototypes.shape(0);
+    if (!aligned || cells.height < 1 || cells.width < 1 || !(step[0] > 0) || !(step[1] > 0)) {
         throw nb::value_error("masks_from_prototypes: boxes, coefficients and prototypes do not fit together");
     }
     nb::gil_scoped_release release;
-    return delineate::masks_from_prototypes({boxes.data(), boxes.size()}, {coefficients.data(), coefficients.size()}, cells,
-                                            sampling, threads);
+    return delineate::masks_from_prototypes({boxes.data(), boxes.size()}, {coefficients.data(), coefficients.size()},
+                                            cells, sampling, threads);
 }
 
 }  // namespace

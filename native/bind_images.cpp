@@ -17,6 +17,7 @@ namespace {
 using Picture = nb::ndarray<const uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
 using WritablePicture = nb::ndarray<uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
 using Curve = nb::ndarray<const uint8_t, nb::shape<256>, nb::c_contig, nb::device::cpu>;
+using Colours = nb::ndarray<const uint8_t, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
 using Tensor = nb::ndarray<float, nb::shape<1, 3, -1, -1>, nb::c_contig, nb::device::cpu>;
 
 void letterbox(Picture image, Tensor out, std::array<int64_t, 4> content, std::array<float, 3> gain,
@@ -49,13 +50,15 @@ std::array<int64_t, 256> count_levels(Picture image) {
 void map_levels(Picture image, Curve curve, WritablePicture out) {
     if (out.size() != image.size()) throw nb::value_error("map_levels: out must have the image's size");
     nb::gil_scoped_release release;
-    delineate::map_levels({image.data(), image.size()}, std::span<const uint8_t, 256>(curve.data(), 256), out.data());
+    const std::span<const uint8_t, 256> levels(curve.data(), 256);
+    delineate::map_levels({image.data(), image.size()}, levels, out.data());
 }
 
-void blend(WritablePicture image, const delineate::Rle& masks,
-           nb::ndarray<const uint8_t, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu> colours, int alpha, int outline) {
-    if (static_cast<int64_t>(image.shape(0)) != masks.height || static_cast<int64_t>(image.shape(1)) != masks.width ||
-        static_cast<int64_t>(colours.shape(0)) != masks.size() || alpha < 0 || alpha > 256 || outline < 0) {
+void blend(WritablePicture image, const delineate::Rle& masks, Colours colours, int alpha, int outline) {
+    const bool same_size = static_cast<int64_t>(image.shape(0)) == masks.height &&
+                           static_cast<int64_t>(image.shape(1)) == masks.width;
+    const bool one_each = static_cast<int64_t>(colours.shape(0)) == masks.size();
+    if (!same_size || !one_each || alpha < 0 || alpha > 256 || outline < 0) {
         throw nb::value_error("blend: image, masks, colours and alpha do not fit together");
     }
     nb::gil_scoped_release release;

@@ -65,7 +65,8 @@ std::vector<Candidate> above(const Head& head, float threshold) {
         std::array<int32_t, block> label;
         for (int64_t begin = 0; begin < head.anchors; begin += block) {
             const int64_t n = std::min(block, head.anchors - begin);
-            best_in_columns(head.data + 4 * head.anchors + begin, head.anchors, head.classes, n, best.data(), label.data());
+            const float* scores = head.data + 4 * head.anchors + begin;
+            best_in_columns(scores, head.anchors, head.classes, n, best.data(), label.data());
             for (int64_t i = 0; i < n; ++i) {
                 if (best[i] > threshold) found.push_back({best[i], label[i], begin + i});
             }
@@ -130,7 +131,8 @@ bool usable(const std::array<float, 4>& box) {
 }
 
 // (N, coefficients) of the kept candidates.
-std::vector<float> coefficients_of(const Head& head, const std::vector<Candidate>& found, const std::vector<int64_t>& kept) {
+std::vector<float> coefficients_of(const Head& head, const std::vector<Candidate>& found,
+                                   const std::vector<int64_t>& kept) {
     const int64_t depth = head.coefficients;
     std::vector<float> out(kept.size() * static_cast<size_t>(depth));
     if (head.layout == Head::Layout::columns) {
@@ -349,8 +351,8 @@ void solve(const float* box, const float* coefficients, const Prototypes& p, con
 
 }  // namespace
 
-Rle masks_from_prototypes(std::span<const float> boxes, std::span<const float> coefficients, const Prototypes& prototypes,
-                          const Sampling& sampling, unsigned threads) {
+Rle masks_from_prototypes(std::span<const float> boxes, std::span<const float> coefficients,
+                          const Prototypes& prototypes, const Sampling& sampling, unsigned threads) {
     const auto n = static_cast<int64_t>(boxes.size() / 4);
     constexpr int64_t grain = 4;
     const int64_t parts = (n + grain - 1) / grain;

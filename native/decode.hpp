@@ -12,7 +12,7 @@ namespace delineate {
 // The numbers of one detection head, as the network wrote them.
 struct Head {
     enum class Layout {
-        columns,  // (4 + classes + coefficients, anchors): cx, cy, w, h in input pixels; class probabilities; coefficients
+        columns,  // (4 + classes + coefficients, anchors): cx, cy, w, h in input pixels, probabilities, coefficients
         rows,     // (anchors, 4 + classes + coefficients): the same, transposed
         bins,     // (anchors, 64 + classes + coefficients): 4 x 16 DFL bins, class logits, coefficients
     };
@@ -41,8 +41,8 @@ struct Selected {
     std::vector<float> coefficients;  // (N, head.coefficients)
 };
 
-// Scores first, then boxes of the survivors, then greedy suppression. Anchors with a non-finite box or score, or an empty
-// box, are dropped; of the classes of an anchor, NaN loses.
+// Scores first, then boxes of the survivors, then greedy suppression. Anchors with a non-finite box or score, or an
+// empty box, are dropped; of the classes of an anchor, NaN loses.
 Selected detect(const Head& head, const Selection& selection);
 
 struct Prototypes {
@@ -58,10 +58,10 @@ struct Sampling {
     double offset_y = 0, offset_x = 0;
 };
 
-// One mask per object: the pixels whose centre lies in the object's box and where coefficients . prototypes, interpolated
-// bilinearly (edge-clamped), is above zero.
+// One mask per object: the pixels whose centre lies in the object's box and where coefficients . prototypes,
+// interpolated bilinearly (edge-clamped), is above zero.
 // boxes: (N, 4) x0, y0, x1, y1 in picture pixels, half-open; coefficients: (N, prototypes.depth).
-Rle masks_from_prototypes(std::span<const float> boxes, std::span<const float> coefficients, const Prototypes& prototypes,
-                          const Sampling& sampling, unsigned threads);
+Rle masks_from_prototypes(std::span<const float> boxes, std::span<const float> coefficients,
+                          const Prototypes& prototypes, const Sampling& sampling, unsigned threads);
 
 }  // namespace delineate

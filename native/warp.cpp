@@ -72,7 +72,8 @@ DELINEATE_SIMD_CLONES void sample_row(const float* row, const Axis& columns, con
     int64_t x = 0;
 #ifdef DELINEATE_VECTORS
     // A pixel is one vector (its fourth value has no meaning); four of them are transposed into three planes.
-    const Four gain = {line.gain[0], line.gain[1], line.gain[2], 0}, bias = {line.bias[0], line.bias[1], line.bias[2], 0};
+    const Four gain = {line.gain[0], line.gain[1], line.gain[2], 0};
+    const Four bias = {line.bias[0], line.bias[1], line.bias[2], 0};
     float *out0 = line.channel[0], *out1 = line.channel[1], *out2 = line.channel[2];
     const auto at = [&](int64_t i) {
         const Four a = load(row + low[i]), b = load(row + high[i]);

@@ -22,7 +22,7 @@ struct Letterbox {
 // image: (image_height, image_width, 3) uint8; out: (3, out_height, out_width) float32.
 //
 // Bilinear with half-pixel centres and no antialias, edge-clamped: output (y, x) samples the picture at
-// ((y - top + 0.5) * image_height / height - 0.5, ...). Interpolation is in float32 and nothing is rounded to grey levels.
+// ((y - top + 0.5) * image_height / height - 0.5, ...). Interpolation is in float32; nothing is rounded to grey levels.
 void letterbox(const uint8_t* image, int64_t image_height, int64_t image_width, const Letterbox& spec, float* out,
                unsigned threads);
 

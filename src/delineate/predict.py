@@ -20,10 +20,13 @@ from delineate.postprocess import decode
 from delineate.postprocess.decode import Placement, Thresholds
 from delineate.runtimes import Runtime
 
-__all__ = ["Card", "Picture", "Placement", "Predictor", "Preprocess", "Thresholds", "embedded"]
+__all__ = ["Card", "Picture", "Pictures", "Placement", "Predictor", "Preprocess", "Thresholds", "embedded"]
 
 Picture: TypeAlias = str | Path | bytes | NDArray[Any]
 """A file, a file's content, or pixels: whatever array `image.to_rgb8` takes."""
+
+Pictures: TypeAlias = list[Any] | tuple[Any, ...]
+"""Several of them. Any, because a list[Path] is no list[Picture] to a type checker."""
 
 
 class Predictor:
@@ -90,8 +93,8 @@ class Predictor:
     @overload
     def predict(self, pictures: Picture) -> Instances: ...
     @overload
-    def predict(self, pictures: list[Picture] | tuple[Picture, ...]) -> list[Instances]: ...
-    def predict(self, pictures: Picture | list[Picture] | tuple[Picture, ...]) -> Instances | list[Instances]:
+    def predict(self, pictures: Pictures) -> list[Instances]: ...
+    def predict(self, pictures: Picture | Pictures) -> Instances | list[Instances]:
         """Find the objects of a picture.
 
         Args:

@@ -60,7 +60,8 @@ double logit(const Scene& scene, int64_t i, int64_t row, int64_t column) {
         return sum;
     };
     const double fy = v - static_cast<double>(y0), fx = u - static_cast<double>(x0);
-    return (cell(y0, x0) * (1 - fx) + cell(y0, x1) * fx) * (1 - fy) + (cell(y1, x0) * (1 - fx) + cell(y1, x1) * fx) * fy;
+    const double upper = cell(y0, x0) * (1 - fx) + cell(y0, x1) * fx;
+    return upper * (1 - fy) + (cell(y1, x0) * (1 - fx) + cell(y1, x1) * fx) * fy;
 }
 
 void check_masks(Random& random) {

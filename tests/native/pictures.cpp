@@ -1,4 +1,4 @@
-// Letterbox and overlays against the same thing done pixel by pixel, at every odd size; buffers are exactly as large as said.
+// Letterbox and overlays against the same thing done pixel by pixel, at every odd size, in buffers of the exact size.
 #include <cmath>
 
 #include "blend.hpp"
@@ -71,7 +71,8 @@ void check_blend(Random& random) {
         for (int64_t y = 0; y < height; ++y)
             for (int64_t x = 0; x < width; ++x) {
                 const auto covered = [&](int64_t v, int64_t u) {
-                    return v >= 0 && v < height && u >= 0 && u < width && masks.values[(i * height + v) * width + u] != 0;
+                    const bool inside = v >= 0 && v < height && u >= 0 && u < width;
+                    return inside && masks.values[(i * height + v) * width + u] != 0;
                 };
                 if (!covered(y, x)) continue;
                 // Inner pixels are those whose whole diamond of radius `outline` is covered.
