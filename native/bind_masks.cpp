@@ -80,8 +80,8 @@ Rle from_strings(int64_t height, int64_t width, const nb::list& strings) {
     return delineate::from_strings(height, width, views);
 }
 
-// The plain case as JSON gives it: lists of lists of floats and ints that are in order. Anything else gives None, and Python
-// looks closer.
+// The plain case as JSON gives it: lists of lists of floats and ints that are in order. Anything else gives None, and
+// Python looks closer.
 nb::object flatten_polygons(nb::handle instances) {
     std::vector<double> xy;
     std::vector<int64_t> points{0}, parts{0};
@@ -116,7 +116,8 @@ void bind_runs(nb::module_& m) {
              [](Rle* self, int64_t height, int64_t width, const Array1<uint32_t>& counts, const Array1<int64_t>& offsets) {
                  new (self) Rle(delineate::from_counts(height, width, view(counts), view(offsets)));
              },
-             "height"_a, "width"_a, "counts"_a.noconvert(), "offsets"_a.noconvert(), nb::call_guard<nb::gil_scoped_release>())
+             "height"_a, "width"_a, "counts"_a.noconvert(), "offsets"_a.noconvert(),
+             nb::call_guard<nb::gil_scoped_release>())
         .def_ro("height", &Rle::height)
         .def_ro("width", &Rle::width)
         .def("__len__", &Rle::size)
@@ -139,7 +140,8 @@ void bind_conversions(nb::module_& m) {
           nb::sig("def flatten_polygons(instances: object) -> tuple[NDArray[numpy.float64], NDArray[numpy.int64], "
                   "NDArray[numpy.int64]] | None"));
     m.def("masks_from_polygons",
-          [](int64_t height, int64_t width, const Array1<double>& xy, const Array1<int64_t>& points, const Array1<int64_t>& parts) {
+          [](int64_t height, int64_t width, const Array1<double>& xy, const Array1<int64_t>& points,
+             const Array1<int64_t>& parts) {
               return delineate::from_polygons(height, width, view(xy), view(points), view(parts));
           },
           "height"_a, "width"_a, "xy"_a.noconvert(), "points"_a.noconvert(), "parts"_a.noconvert(), release);
@@ -171,7 +173,8 @@ void bind_conversions(nb::module_& m) {
                   const nb::gil_scoped_release unlocked;
                   cells = delineate::cells(rle, stride);
               }
-              return nb::make_tuple(give(std::move(cells.values)), give(std::move(cells.offsets)), give_boxes<int32_t>(cells.boxes));
+              return nb::make_tuple(give(std::move(cells.values)), give(std::move(cells.offsets)),
+                                    give_boxes<int32_t>(cells.boxes));
           },
           "runs"_a, "stride"_a,
           nb::sig("def masks_cells(runs: Runs, stride: int) -> tuple[NDArray[numpy.float32], NDArray[numpy.int64], "
@@ -216,7 +219,8 @@ void bind_outlines(nb::module_& m) {
                                     give(std::move(outlines.masks)));
           },
           "runs"_a,
-          nb::sig("def masks_trace(runs: Runs) -> tuple[NDArray[numpy.int32], NDArray[numpy.int64], NDArray[numpy.int64]]"));
+          nb::sig("def masks_trace(runs: Runs) -> tuple[NDArray[numpy.int32], NDArray[numpy.int64], "
+                  "NDArray[numpy.int64]]"));
     m.def("masks_perimeters",
           [](const Rle& rle) {
               std::vector<double> out;

@@ -1,5 +1,6 @@
 #include "dense.hpp"
 
+#include <bit>
 #include <cstring>
 
 #include "bits.hpp"
@@ -9,8 +10,9 @@ namespace delineate {
 
 namespace {
 
-// 64 bytes -> 64 bits, bit i set where byte i is not zero (little-endian byte order within a word does not matter: memcpy
-// and the multiplication agree on it, see gather8).
+static_assert(std::endian::native == std::endian::little, "gather8 takes the first byte in memory for the lowest");
+
+// 8 bytes -> 8 bits, bit i set where byte i is not zero.
 inline uint64_t gather8(uint64_t bytes) {
     // Fold every byte to its lowest bit, then let one multiplication move the eight bits side by side.
     bytes |= (bytes >> 4) & 0x0f0f0f0f0f0f0f0fULL;

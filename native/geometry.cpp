@@ -52,7 +52,8 @@ void RowReader::collect(std::span<const uint32_t> runs, int64_t height) {
 }
 
 Rle transpose(const Rle& rle) {
-    return build<RowReader>(rle.size(), rle.width, rle.height, 4 * work_of(rle), [&](int64_t i, RunWriter& writer, RowReader& rows) {
+    const int64_t work = 4 * work_of(rle);
+    return build<RowReader>(rle.size(), rle.width, rle.height, work, [&](int64_t i, RunWriter& writer, RowReader& rows) {
         rows.for_each_run(rle.runs(i), rle.height, [&](int64_t y, int64_t x0, int64_t x1) {
             writer.ones(y * rle.width + x0, y * rle.width + x1);
         });

@@ -1,5 +1,6 @@
 #include "outline.hpp"
 
+#include <bit>
 #include <numeric>
 #include <tuple>
 
@@ -252,9 +253,9 @@ class BorderMeter {
             const uint64_t straight = (beside.is(2) | beside.is(3)) & (diagonal.is(0) | diagonal.is(1) | diagonal.is(2));
             const uint64_t slanted = (beside.is(0) & diagonal.is(2)) | (beside.is(1) & diagonal.is(3));
             const uint64_t mixed = beside.is(1) & (diagonal.is(1) | diagonal.is(2));
-            ones_ += __builtin_popcountll(middle[w] & straight);
-            diagonals_ += __builtin_popcountll(middle[w] & slanted);
-            halves_ += __builtin_popcountll(middle[w] & mixed);
+            ones_ += std::popcount(middle[w] & straight);
+            diagonals_ += std::popcount(middle[w] & slanted);
+            halves_ += std::popcount(middle[w] & mixed);
         }
     }
 

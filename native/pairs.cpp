@@ -1,5 +1,6 @@
 #include "pairs.hpp"
 
+#include <bit>
 #include <cmath>
 
 #include "simd.hpp"
@@ -11,7 +12,7 @@ namespace {
 DELINEATE_SIMD_CLONES
 int64_t shared_bits(const uint64_t* a, const uint64_t* b, int64_t n) {
     int64_t sum = 0;
-    for (int64_t k = 0; k < n; ++k) sum += __builtin_popcountll(a[k] & b[k]);
+    for (int64_t k = 0; k < n; ++k) sum += std::popcount(a[k] & b[k]);
     return sum;
 }
 
@@ -109,7 +110,7 @@ class Grid {
         for (int axis = 0; axis < 2; ++axis) {
             // No further than the bound above, nor than a box that touches; a little more for rounding.
             const double own = extent(i, axis);
-            const double far = 1.001 * std::min(own * reach_, 0.5 * (own + largest_[axis]));
+            const double far = 1.001 * std::min(own * (reach_ + 1e-6), 0.5 * (own + largest_[axis]));
             low[axis] = cell(middle(i, axis) - far, axis);
             high[axis] = cell(middle(i, axis) + far, axis);
         }

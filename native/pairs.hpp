@@ -7,8 +7,8 @@
 
 namespace delineate {
 
-// (N, M) float64 row-major: intersection over union of every mask of `a` with every mask of `b` (same canvas); over the area
-// of the mask of `a` where crowd[j] is not 0 (crowd is empty or has M entries). 0 where nothing is shared.
+// (N, M) float64 row-major: intersection over union of every mask of `a` with every mask of `b` (same canvas); over the
+// area of the mask of `a` where crowd[j] is not 0 (crowd is empty or has M entries). 0 where nothing is shared.
 std::vector<double> mask_iou(const Rle& a, const Rle& b, std::span<const uint8_t> crowd);
 
 // Positions kept by greedy suppression, in the order of `order` (best first): an object goes when its overlap with a kept

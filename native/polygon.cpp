@@ -7,8 +7,8 @@ namespace delineate {
 
 namespace {
 
-// The COCO rule, stated without its list of points five times as dense as the pixels: only the points where an edge steps
-// from sub-column 5 x + 2 to 5 x + 3 (the middle of pixel column x) leave a trace in the result, so only those are computed.
+// The COCO rule, stated without its list of points five times as dense as the pixels: only the points where an edge
+// steps from sub-column 5 x + 2 to 5 x + 3 (the middle of pixel column x) leave a trace in the result.
 constexpr int64_t kScale = 5;
 
 class Filler {

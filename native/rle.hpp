@@ -67,7 +67,8 @@ class RunWriter {
     }
     void finish() {
         const int64_t rest = rle_.pixels() - last_;
-        if (rest > 0 || rle_.counts.size() == static_cast<size_t>(rle_.offsets.back())) rle_.counts.push_back(checked(rest));
+        const bool nothing = static_cast<int64_t>(rle_.counts.size()) == rle_.offsets.back();
+        if (rest > 0 || nothing) rle_.counts.push_back(checked(rest));
         rle_.offsets.push_back(static_cast<int64_t>(rle_.counts.size()));
         last_ = 0;
     }
@@ -133,7 +134,7 @@ inline void collect_spans(std::span<const uint32_t> runs, int64_t height, std::v
 inline int64_t worth_a_thread(int64_t items, int64_t work) {
     constexpr double kSteps = 1 << 17;
     const double grain = static_cast<double>(items) * kSteps / (static_cast<double>(work) + 1);
-    return grain < static_cast<double>(items) ? std::max<int64_t>(1, static_cast<int64_t>(grain)) : std::max<int64_t>(1, items);
+    return std::max<int64_t>(1, grain < static_cast<double>(items) ? static_cast<int64_t>(grain) : items);
 }
 
 // The same for work whose results are put together afterwards: few chunks, one where there is one thread.
@@ -146,7 +147,7 @@ inline int64_t chunk_size(int64_t items, int64_t work) {
 // Appends the masks of `part` to `whole` (same canvas).
 void append(Rle& whole, const Rle& part);
 
-// Builds N masks in parallel: fn(i, writer) writes mask i with writer.ones(); `work` is the expected number of steps of all.
+// Builds N masks in parallel: fn(i, writer) writes mask i with writer.ones(); `work` is the expected number of steps.
 // An error names its mask. Each thread has a Scratch of its own, which fn takes as third argument if it wants.
 struct NoScratch {};
 template <class Scratch = NoScratch, class Fn>

@@ -29,13 +29,16 @@ int64_t read_number(std::string_view text, size_t& at) {
     constexpr int kDigits = 7;  // a difference of two counts has 33 bits and a sign
     int64_t x = 0;
     for (int k = 0;; ++k) {
-        if (at == text.size()) fail("must end with a finished number, got a string that breaks off. Is the file cut short?");
-        if (k == kDigits) fail("must hold numbers of at most 7 characters, got more before character " + std::to_string(at) + ".");
+        if (at == text.size())
+            fail("must end with a finished number, got a string that breaks off. Is the file cut short?");
+        if (k == kDigits)
+            fail("must hold numbers of at most 7 characters, got more before character " + std::to_string(at) + ".");
         const int c = static_cast<unsigned char>(text[at]) - 48;
         if (c < 0 || c > 63) {
             char code[8];
             std::snprintf(code, sizeof code, "0x%02x", static_cast<unsigned>(c + 48));
-            fail("must hold characters '0' (0x30) to 'o' (0x6f) only, got " + std::string(code) + " at position " + std::to_string(at) + ".");
+            fail("must hold characters '0' (0x30) to 'o' (0x6f) only, got " + std::string(code) + " at position " +
+                 std::to_string(at) + ".");
         }
         ++at;
         x |= static_cast<int64_t>(c & 0x1f) << (5 * k);
