@@ -104,6 +104,26 @@ def test_strided_pictures():
     assert (preprocess.apply(image[::2, ::-1])[0] == expected).all()
 
 
+def test_writing_into_given_memory():
+    image = np.random.default_rng(6).integers(0, 256, (30, 40, 3), np.uint8)
+    preprocess = Preprocess(size=(32, 48))
+    batch = np.full((3, 3, 32, 48), np.nan, np.float32)
+    tensor, _ = preprocess.apply(image, out=batch[1:2])
+    assert tensor.base is batch
+    assert (batch[1:2] == preprocess.apply(image)[0]).all()
+    assert np.isnan(batch[[0, 2]]).all()
+    for wrong in (
+        batch[0],
+        batch[:1].astype(np.float64),
+        batch[:1, :, :, ::2],
+        batch[:1].transpose(0, 1, 3, 2),
+    ):
+        with pytest.raises(
+            ValueError, match=r"out must be a C-ordered float32 array of shape \(1, 3, 32, 48\), got "
+        ):
+            preprocess.apply(image, out=wrong)
+
+
 def test_letterbox_places_like_ultralytics():
     # r = min(640 / 1080, 640 / 810); an odd rest puts the larger half below and to the right.
     assert Preprocess().place((1080, 810)) == (
