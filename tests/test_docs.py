@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("page", "number"), blocks())
+@pytest.mark.parametrize(("page", "number"), list(blocks()))
 def test_block_runs(page, number, folder, monkeypatch):
     kind, text = list(BLOCK.findall(page.read_text(encoding="utf-8")))[number]
     monkeypatch.chdir(folder)
