@@ -84,7 +84,8 @@ def main() -> None:
     whole = sum(seconds.values())
     count = options.repeat * len(options.pictures)
     print(
-        f"{len(options.pictures)} pictures x {options.repeat}, {objects / count:.1f} objects each, {options.threads} thread(s)"
+        f"{len(options.pictures)} pictures x {options.repeat}, {objects / count:.1f} objects each, "
+        f"{options.threads} thread(s)"
     )
     for stage in ("read", "preprocess", "network", "decode", "draw", "measure", "write"):
         print(f"{stage:>10}  {1e3 * seconds[stage] / count:8.2f} ms  {100 * seconds[stage] / whole:5.1f} %")

@@ -113,7 +113,9 @@ def random_window(sample: Sample, size: tuple[int, int], config: Augment, rng: n
     return image, instances[(areas >= config.min_area) & (areas >= config.min_visible * whole)]
 
 
-def mosaic(samples: Sequence[Sample], size: tuple[int, int], config: Augment, rng: np.random.Generator) -> Sample:
+def mosaic(
+    samples: Sequence[Sample], size: tuple[int, int], config: Augment, rng: np.random.Generator
+) -> Sample:
     """Four windows around a random centre, one of each of four samples (Bochkovskiy et al. 2020, YOLOv4).
 
     Args:
@@ -190,7 +192,9 @@ def photometric(image: Picture, config: Augment, rng: np.random.Generator) -> Pi
     return out
 
 
-def augment(samples: Sequence[Sample], size: tuple[int, int], config: Augment, rng: np.random.Generator) -> Sample:
+def augment(
+    samples: Sequence[Sample], size: tuple[int, int], config: Augment, rng: np.random.Generator
+) -> Sample:
     """One training sample of `size` from one sample, or from four (see `samples_needed`).
 
     Args:
@@ -199,7 +203,11 @@ def augment(samples: Sequence[Sample], size: tuple[int, int], config: Augment, r
         config: What to do, how often, how much.
         rng: Draws everything.
     """
-    sample = mosaic(samples, size, config, rng) if len(samples) == 4 else random_window(samples[0], size, config, rng)
+    sample = (
+        mosaic(samples, size, config, rng)
+        if len(samples) == 4
+        else random_window(samples[0], size, config, rng)
+    )
     if len(samples) == 2 or (len(samples) == 4 and rng.random() < config.copy_paste):
         sample = copy_paste(sample, samples[-1], int(rng.integers(0, config.pasted + 1)), rng)
     if rng.random() < config.flip:
@@ -219,7 +227,9 @@ def samples_needed(config: Augment, rng: np.random.Generator) -> int:
 
 def _masks(instances: Instances) -> Masks:
     if instances.masks is None:
-        raise ValueError("transforms: instances must have masks, got boxes alone. Convert them to masks first.")
+        raise ValueError(
+            "transforms: instances must have masks, got boxes alone. Convert them to masks first."
+        )
     return instances.masks
 
 
