@@ -1,6 +1,6 @@
 """Counts and measures nuclei: a line per picture.
 
-    python examples/count.py examples/pictures
+python examples/count.py examples/pictures
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Predicts every picture of an annotated set (COCO) and prints average precision.
 
-    python examples/evaluate.py truth.json [model.onnx]
+python examples/evaluate.py truth.json [model.onnx]
 """
 
 import sys
