@@ -283,7 +283,11 @@ def test_distribution_focal_is_least_at_the_truth():
     assert float(distribution_focal(logits, distances)) == pytest.approx(entropy, abs=1e-4)
 
 
-def test_ragged_masks_equal_dense_ones():
+@pytest.mark.parametrize("mkl", [True, False])
+def test_ragged_masks_equal_dense_ones(mkl, monkeypatch):
+    if mkl and not torch.backends.mkl.is_available():
+        pytest.skip("this torch has no MKL, hence no sparse products")
+    monkeypatch.setattr("torch.backends.mkl.is_available", lambda: mkl)
     rng = np.random.default_rng(0)
     dense = rng.random((4, 24, 32)) < 0.3
     dense[1, :, 20:] = False

@@ -158,7 +158,12 @@ def ragged_masks(
     truth = cells.values[shifts[owners] + torch.arange(len(owners), device=owners.device)]
     places = (images[owners] * height + rows) * width + columns
     flat = prototypes.permute(0, 2, 3, 1).reshape(-1, prototypes.shape[1])
-    logits: Tensor = _SampledProduct.apply(coefficients, flat, starts, places)  # type: ignore[no-untyped-call]
+    # The sparse products of a CPU come from MKL, which torch has on x86 alone; GPUs scatter fast enough.
+    logits: Tensor
+    if flat.device.type == "cpu" and torch.backends.mkl.is_available():
+        logits = _SampledProduct.apply(coefficients, flat, starts, places)  # type: ignore[no-untyped-call]
+    else:
+        logits = (coefficients[owners] * flat[places]).sum(1)
     losses = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     sums = losses.new_zeros(len(objects)).index_add(0, owners, losses)
     return sums / counts.clamp(min=1)
