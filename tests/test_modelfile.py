@@ -1,5 +1,3 @@
-import logging
-
 import msgspec
 import numpy as np
 import pytest
@@ -8,6 +6,8 @@ from hypothesis import strategies as st
 from networks import ULTRALYTICS, head, network, segmenter
 
 from delineate.errors import WeightsError
+from delineate.instances import Instances
+from delineate.masks import Masks
 from delineate.modelfile import KEY, Card, Preprocess, read_card
 from delineate.postprocess.decode import Placement, Thresholds
 from delineate.runtimes.onnx import OnnxRuntime
@@ -153,16 +153,24 @@ def test_native_pads_at_the_bottom_and_the_right():
     assert preprocess.place((1, 1))[:2] == ((32, 32), (1, 1))
 
 
-def test_native_scales_large_pictures_down_and_says_so(caplog):
-    preprocess = Preprocess(rule="native", multiple=32, max_side=100)  # 96 is the largest multiple within it
-    with caplog.at_level(logging.WARNING, "delineate"):
-        tensor, placement = preprocess.apply(np.zeros((96, 50, 3), np.uint8))
-        assert not caplog.records
-        tensor, placement = preprocess.apply(np.zeros((192, 100, 3), np.uint8))
-    assert tensor.shape == (1, 3, 96, 64)
-    assert placement == Placement(0.5, 0.5, 0, 0)
-    (record,) = caplog.records
-    assert "192 x 100 pixels is scaled by 0.50 to keep the network's input within 100" in record.getMessage()
+def test_large_native_pictures_go_through_in_tiles():
+    preprocess = Preprocess(rule="native", multiple=8, tile=64, overlap=16, scale=0.5, stretch=(0, 100))
+    image = np.full((100, 200, 3), 30, np.uint8)
+    image[40:50, 120:140] = 90
+    seen = []
+
+    def find(tensor, placement, size):
+        seen.append((tensor.shape, placement, size))
+        assert tensor.max() <= 1
+        bright = np.kron(tensor[0, 0] > 0.5, np.ones((2, 2), bool))[: size[0], : size[1]]
+        masks = Masks.from_dense(bright[None])
+        return Instances.of(masks, scores=[0.9])[masks.areas > 0]
+
+    found = preprocess.segment(image, find)
+    assert [size for _, _, size in seen] == [(100, 128), (100, 128)]
+    assert {shape for shape, _, _ in seen} == {(1, 3, 56, 64)}
+    assert found.masks.areas.tolist() == [200]
+    assert found.masks.boxes.tolist() == [[120, 40, 140, 50]]
 
 
 def test_stretch():
@@ -207,7 +215,8 @@ def test_wrong_pictures(image, error, message):
         {"scale": 0.0},
         {"scale": float("nan")},
         {"multiple": 0},
-        {"max_side": 16},
+        {"tile": 16},
+        {"overlap": 600},
         {"std": (1.0, 0.0, 1.0)},
         {"mean": (0.0, float("inf"), 0.0)},
         {"pad": float("nan")},

@@ -8,8 +8,7 @@ YOLO-seg networks by the shapes of their outputs; they get a card made up from t
 from __future__ import annotations
 
 import ast
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import msgspec
@@ -18,13 +17,14 @@ from numpy.typing import NDArray
 
 from delineate._native import _core
 from delineate.errors import WeightsError
+from delineate.instances import Instances
 from delineate.postprocess.decode import BINS, Placement, Thresholds
+from delineate.postprocess.tiles import segment_tiled
 from delineate.runtimes import Port, Runtime
 
 KEY = "delineate"  # the metadata entry of our exports
 FORMAT = 1
 
-_LOG = logging.getLogger("delineate")
 _LONGEST = 4_000_000  # characters of a metadata entry that we are willing to parse
 
 
@@ -50,7 +50,10 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     size: tuple[int, int] = (640, 640)  # letterbox: (height, width) of the input
     scale: float = 1.0  # native: input pixels per picture pixel
     multiple: int = 32  # native: the input's sides are multiples of this (the largest stride of the network)
-    max_side: int = 3072  # native: larger inputs are scaled down to this, because memory grows with the area
+    tile: int = 1024  # native: larger pictures are segmented in tiles of this side, input pixels
+    overlap: int = (
+        128  # native: what neighbouring tiles share at least, input pixels; more than a large object
+    )
     pad: float = 114.0  # grey level around the picture
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of grey / 255, in the order of `channels`
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -62,10 +65,14 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError(f"Preprocess: size must be (height, width) within 1..32768, got {self.size}")
         if not 1e-3 <= self.scale <= 1e3:
             raise ValueError(f"Preprocess: scale must be within 0.001..1000, got {self.scale}")
-        if not 1 <= self.multiple <= self.max_side <= 2**15:
+        if not 1 <= self.multiple <= self.tile <= 2**15:
             raise ValueError(
-                "Preprocess: multiple and max_side must hold 1 <= multiple <= max_side <= 32768, "
-                f"got {self.multiple} and {self.max_side}"
+                "Preprocess: multiple and tile must hold 1 <= multiple <= tile <= 32768, "
+                f"got {self.multiple} and {self.tile}"
+            )
+        if not 0 <= self.overlap <= self.tile // 2:
+            raise ValueError(
+                f"Preprocess: overlap must be within 0..tile / 2, got {self.overlap} of {self.tile}"
             )
         if self.stretch is not None and not 0 <= self.stretch[0] < self.stretch[1] <= 100:
             raise ValueError(f"Preprocess: stretch must be two rising percentiles, got {self.stretch}")
@@ -110,10 +117,8 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         ((128, 64), (100, 60), Placement(scale_y=1.0, scale_x=1.0, top=0, left=0))
         """
         height, width = int(size[0]), int(size[1])
-        if self.rule == "letterbox":
-            scale = min(self.size[0] / height, self.size[1] / width)
-        else:
-            scale = min(self.scale, self._largest() / max(height, width))
+        fitting = min(self.size[0] / height, self.size[1] / width)
+        scale = fitting if self.rule == "letterbox" else self.scale
         content = max(1, round(height * scale)), max(1, round(width * scale))
         if self.rule == "letterbox":
             canvas = self.size
@@ -154,13 +159,6 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             )
         image = self.stretched(image)
         canvas, content, placement = self.place(image.shape[:2])
-        if self.rule == "native" and max(image.shape[:2]) * self.scale > self._largest():
-            _LOG.warning(
-                "a picture of %d x %d pixels is scaled by %.2f to keep the network's input within %d a side",
-                *image.shape[:2],
-                placement.scale_y,
-                self.max_side,
-            )
         tensor = np.empty((1, 3, *canvas), np.float32) if out is None else out
         if tensor.shape != (1, 3, *canvas) or tensor.dtype != np.float32 or not tensor.flags.carray:
             raise ValueError(
@@ -181,9 +179,34 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         )
         return tensor, placement
 
-    def _largest(self) -> int:
-        """The largest multiple within max_side, so that padding does not lead beyond it."""
-        return self.max_side // self.multiple * self.multiple
+    def segment(
+        self,
+        image: NDArray[np.uint8],
+        find: Callable[[NDArray[np.float32], Placement, tuple[int, int]], Instances],
+        *,
+        threads: int = 1,
+    ) -> Instances:
+        """Take a picture of any size through a network: contrast first, then tile by tile where it is large.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            find: Called with an input, where its pixels lie in it, and their (height, width); finds the objects.
+            threads: Threads of the preparation; 0 = as many as the process may use.
+
+        Returns:
+            The instances on the canvas of the whole picture.
+        """
+        plain = msgspec.structs.replace(self, stretch=None)
+
+        def one(pixels: NDArray[np.uint8]) -> Instances:
+            tensor, placement = plain.apply(pixels, threads=threads)
+            return find(tensor, placement, (pixels.shape[0], pixels.shape[1]))
+
+        image = self.stretched(image)
+        if self.rule == "letterbox":
+            return one(image)
+        side = max(1, round(self.tile / self.scale))
+        return segment_tiled(image, one, side, min(side - 1, round(self.overlap / self.scale)))
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):

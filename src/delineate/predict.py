@@ -40,7 +40,8 @@ class Predictor:
         runtime: One of `runtimes.NAMES`.
         score: Keep what scores above this; None = what the model file says.
         iou: Overlap from which the lesser of two boxes is dropped; None = what the model file says.
-        max_detections: The best so many of a picture; None = what the model file says.
+        max_detections: The best so many of a picture; None = what the model file says (for each tile of a
+            large picture).
         threads: Threads of one call, at least 1; None = as many CPUs as the process may use.
 
     Raises:
@@ -69,6 +70,7 @@ class Predictor:
             self.card.thresholds, **{name: value for name, value in given.items() if value is not None}
         )
         self._threads = threads or 0
+        self._most = max_detections
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -125,13 +127,17 @@ class Predictor:
                 "Predictor.predict: a picture must be a path, bytes or an array, "
                 f"got {type(picture).__name__}"
             )
-        tensor, placement = self.preprocess.apply(image, threads=self._threads)
+        found = self.preprocess.segment(image, self._find, threads=self._threads)
+        return found if self._most is None else found[: self._most]
+
+    def _find(self, tensor: NDArray[np.float32], placement: Placement, size: tuple[int, int]) -> Instances:
+        """One input through the network and the decode."""
         outputs = self._run(tensor)
         try:
             return decode.prototypes(
                 outputs,
                 placement=placement,
-                size=image.shape[:2],
+                size=size,
                 input_size=tensor.shape[2:],
                 thresholds=self.thresholds,
                 classes=len(self.classes),

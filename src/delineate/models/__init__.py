@@ -24,7 +24,7 @@ from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.modelfile import Preprocess
 from delineate.models._checkpoint import read_checkpoint
-from delineate.postprocess.decode import Thresholds
+from delineate.postprocess.decode import Placement, Thresholds
 
 
 class Target(NamedTuple):
@@ -267,19 +267,22 @@ def segment(
     Instances(0, size=(20, 30), scores, masks)
     """
     network: Any = model
-    tensor, placement = preprocess.apply(image)
-    device = next(network.parameters()).device
-    outputs = network.export(torch.from_numpy(tensor).to(device))
-    found: Instances = family(model).decode(
-        [output.float().cpu().numpy() for output in outputs],
-        placement=placement,
-        size=image.shape[:2],
-        input_size=tensor.shape[2:],
-        thresholds=thresholds,
-        classes=network.config.classes,
-        strides=network.config.strides,
-    )
-    return found
+    decode, device = family(model).decode, next(network.parameters()).device
+
+    def find(tensor: NDArray[np.float32], placement: Placement, size: tuple[int, int]) -> Instances:
+        outputs = network.export(torch.from_numpy(tensor).to(device))
+        found: Instances = decode(
+            [output.float().cpu().numpy() for output in outputs],
+            placement=placement,
+            size=size,
+            input_size=tensor.shape[2:],
+            thresholds=thresholds,
+            classes=network.config.classes,
+            strides=network.config.strides,
+        )
+        return found
+
+    return preprocess.segment(image, find)
 
 
 def _choices(got: str, known: list[str]) -> str:
