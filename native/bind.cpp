@@ -7,6 +7,7 @@ void bind_masks(nb::module_&);
 void bind_images(nb::module_&);
 void bind_decode(nb::module_&);
 void bind_match(nb::module_&);
+void bind_algebra(nb::module_&);
 
 NB_MODULE(_core, m) {
     nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no mistake of the user's
@@ -15,4 +16,5 @@ NB_MODULE(_core, m) {
     bind_images(m);
     bind_decode(m);
     bind_match(m);
+    bind_algebra(m);
 }

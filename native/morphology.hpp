@@ -1,0 +1,14 @@
+// Masks made thinner and thicker. What lies outside the canvas counts as background.
+#pragma once
+
+#include "rle.hpp"
+
+namespace delineate {
+
+// The element of one step: all 9 pixels of a 3 x 3 square, or the 5 of a cross. `radius` steps are taken.
+enum class Element { kSquare, kCross };
+
+Rle erode(const Rle& rle, int64_t radius, Element element);
+Rle dilate(const Rle& rle, int64_t radius, Element element);
+
+}  // namespace delineate
