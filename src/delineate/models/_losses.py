@@ -160,7 +160,7 @@ def ragged_masks(
     flat = prototypes.permute(0, 2, 3, 1).reshape(-1, prototypes.shape[1])
     # The sparse products of a CPU come from MKL, which torch has on x86 alone; GPUs scatter fast enough.
     logits: Tensor
-    if flat.device.type == "cpu" and torch.backends.mkl.is_available():
+    if flat.device.type == "cpu" and torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         logits = _SampledProduct.apply(coefficients, flat, starts, places)  # type: ignore[no-untyped-call]
     else:
         logits = (coefficients[owners] * flat[places]).sum(1)

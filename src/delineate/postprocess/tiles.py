@@ -1,6 +1,6 @@
 """Pictures larger than a network takes: segmented in overlapping tiles, and put together without seams.
 
-An object in the overlap of two tiles is found twice, and may be cut by a tile's border once. Of two finds that
+An object in the overlap of two tiles is found twice, and may be cut by a tile's border once. Of two finds of one class that
 share more than half of the smaller one's pixels the whole one stays, or else the better one. An object that fits
 into the overlap is whole in some tile, so its tile does not matter; a larger one may end at a seam.
 """
@@ -113,7 +113,8 @@ def _settle(
     kept: Instances, whole: NDArray[np.bool_], found: Instances, uncut: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of the objects so far stay, and which of the new ones join."""
-    stay, join = np.ones(len(kept), bool), np.ones(len(found), bool)
+    stay: NDArray[np.bool_] = np.ones(len(kept), bool)
+    join: NDArray[np.bool_] = np.ones(len(found), bool)
     if not len(kept) or not len(found):
         return stay, join
     reach = np.concatenate([found.boxes[:, :2].min(0), found.boxes[:, 2:].max(0)])
@@ -124,10 +125,10 @@ def _settle(
     iou = old.iou(found.masks)
     areas, others = old.areas[:, None], found.masks.areas[None]
     shared = iou * (areas + others) / (1 + iou)
-    same = shared > SAME * np.minimum(areas, others)
+    same = (shared > SAME * np.minimum(areas, others)) & (kept.labels[near][:, None] == found.labels[None])
     # A whole object beats a cut one, whatever their scores, which are in [0, 1].
     old_rank = kept.scores[near] + 2.0 * whole[near] if kept.scores is not None else 2.0 * whole[near]
     new_rank = found.scores + 2.0 * uncut if found.scores is not None else 2.0 * uncut
-    join = ~(same & (old_rank[:, None] >= new_rank[None])).any(0)
+    join[:] = ~(same & (old_rank[:, None] >= new_rank[None])).any(0)
     stay[near] = ~(same & join[None] & (new_rank[None] > old_rank[:, None])).any(1)
     return stay, join
