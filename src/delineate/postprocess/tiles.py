@@ -1,8 +1,8 @@
 """Pictures larger than a network takes: segmented in overlapping tiles, and put together without seams.
 
-An object in the overlap of two tiles is found twice, and may be cut by a tile's border once. Of two finds of one class that
-share more than half of the smaller one's pixels the whole one stays, or else the better one. An object that fits
-into the overlap is whole in some tile, so its tile does not matter; a larger one may end at a seam.
+An object in the overlap of two tiles is found twice, and may be cut by a tile's border once. Of two finds of one
+class that share more than half of the smaller one's pixels the whole one stays, or else the better one. An object
+that fits into the overlap is whole in some tile, so its tile does not matter; a larger one may end at a seam.
 """
 
 from __future__ import annotations
