@@ -59,7 +59,7 @@ Rle resolve(const Rle& rle, std::span<const int64_t> ranks) {
         for (OnesCursor c(rle.runs(i)); !c.done(); c.next()) runs.push_back({ranks[i], c.begin, c.end, i});
     std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.begin < b.begin; });
 
-    // One pass over all positions; the queue holds the runs that have begun, those that have ended go when they surface.
+    // One pass over all positions. The queue holds the runs that have begun; what has ended goes when it surfaces.
     std::vector<Piece> pieces;
     pieces.reserve(runs.size());
     std::priority_queue<Run> open;

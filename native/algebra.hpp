@@ -6,7 +6,13 @@
 namespace delineate {
 
 // Bit (a + 2 b) says whether a pixel belongs to the result, where a and b are its values in the two masks.
-enum class Table : uint8_t { kNeither = 0b0001, kDifference = 0b0010, kXor = 0b0110, kIntersection = 0b1000, kUnion = 0b1110 };
+enum class Table : uint8_t {
+    kNeither = 0b0001,
+    kDifference = 0b0010,
+    kXor = 0b0110,
+    kIntersection = 0b1000,
+    kUnion = 0b1110,
+};
 
 // Mask i of `a` with mask i of `b`: the same canvas, as many masks.
 Rle combine(const Rle& a, const Rle& b, Table table);

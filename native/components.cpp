@@ -112,7 +112,8 @@ struct Filler {
 Parts components(const Rle& rle, bool diagonal) {
     const int64_t n = rle.size();
     std::vector<int64_t> found(static_cast<size_t>(n));
-    Rle parts = build<Labeller>(n, rle.height, rle.width, work_of(rle), [&](int64_t i, RunWriter& writer, Labeller& mask) {
+    const int64_t work = work_of(rle);
+    Rle parts = build<Labeller>(n, rle.height, rle.width, work, [&](int64_t i, RunWriter& writer, Labeller& mask) {
         collect_spans(rle.runs(i), rle.height, mask.spans);
         mask.label(diagonal);
         found[i] = mask.count;
@@ -156,7 +157,8 @@ Rle largest_component(const Rle& rle, bool diagonal) {
 }
 
 Rle fill_holes(const Rle& rle) {
-    return build<Filler>(rle.size(), rle.height, rle.width, 2 * work_of(rle), [&](int64_t i, RunWriter& writer, Filler& f) {
+    const int64_t work = 2 * work_of(rle);
+    return build<Filler>(rle.size(), rle.height, rle.width, work, [&](int64_t i, RunWriter& writer, Filler& f) {
         collect_spans(rle.runs(i), rle.height, f.spans);
         find_gaps(f.spans, tight_box(rle.runs(i), rle.height), f.gaps.spans, f.outside);
         f.gaps.label(false);

@@ -33,9 +33,10 @@ class Window {
     void spread_columns(int64_t radius) {
         for (int64_t reached = 0; reached < radius;) {
             const int64_t step = std::min(2 * reached + 1, radius - reached);
-            pass<kErode>([&](const uint64_t* column, int64_t word) {
-                return join<kErode>(column[word], join<kErode>(column[word - step * words_], column[word + step * words_]));
-            }, step);
+            const int64_t away = step * words_;
+            pass(step, [&](const uint64_t* column, int64_t word) {
+                return join<kErode>(column[word], join<kErode>(column[word - away], column[word + away]));
+            });
             reached += step;
         }
     }
@@ -45,14 +46,14 @@ class Window {
     void step_cross() {
         const int64_t last = words_ - 1;
         const uint64_t inside = ~uint64_t{0} >> (64 * words_ - box_.height());
-        pass<kErode>([&](const uint64_t* column, int64_t word) {
+        pass(1, [&](const uint64_t* column, int64_t word) {
             const uint64_t bits = column[word];
             const uint64_t down = bits << 1 | (word > 0 ? column[word - 1] >> 63 : 0);
             const uint64_t up = bits >> 1 | (word < last ? column[word + 1] << 63 : 0);
             const uint64_t sides = join<kErode>(column[word - words_], column[word + words_]);
             const uint64_t all = join<kErode>(join<kErode>(bits, sides), join<kErode>(down, up));
             return word == last ? all & inside : all;
-        }, 1);
+        });
     }
 
     // The columns [0, width) of the canvas.
@@ -77,8 +78,8 @@ class Window {
     }
 
     // Every word anew from the old words around it; fn sees empty columns for `reach` beyond both sides.
-    template <bool kErode, class Fn>
-    void pass(Fn&& fn, int64_t reach) {
+    template <class Fn>
+    void pass(int64_t reach, Fn&& fn) {
         const size_t margin = static_cast<size_t>(reach * words_);
         padded_.assign(bits_.size() + 2 * margin, 0);
         std::copy(bits_.begin(), bits_.end(), padded_.begin() + static_cast<int64_t>(margin));
@@ -94,7 +95,8 @@ class Window {
 };
 
 template <bool kErode>
-void change(std::span<const uint32_t> runs, const Rle& rle, int64_t radius, Element element, RunWriter& writer, Window& window) {
+void change(const Rle& rle, int64_t i, int64_t radius, Element element, RunWriter& writer, Window& window) {
+    const auto runs = rle.runs(i);
     const Box tight = tight_box(runs, rle.height);
     if (tight.empty()) return;
     // No element fits into less; and beyond the sides of the canvas nothing more is reached.
@@ -124,7 +126,7 @@ Rle change_all(const Rle& rle, int64_t radius, Element element) {
     if (radius == 0) return rle;
     const int64_t work = 64 * static_cast<int64_t>(rle.counts.size());
     return build<Window>(rle.size(), rle.height, rle.width, work, [&](int64_t i, RunWriter& writer, Window& window) {
-        change<kErode>(rle.runs(i), rle, radius, element, writer, window);
+        change<kErode>(rle, i, radius, element, writer, window);
     });
 }
 

@@ -107,8 +107,10 @@ def merge(masks: Masks, groups: ArrayLike, count: int | None = None) -> Masks:
     index = _per_mask(masks, groups, "groups", "iu")
     least = int(index.max()) + 1 if len(index) else 0
     count = least if count is None else operator.index(count)
+    if count < 0:
+        raise ValueError(f"count must be at least 0 groups, got {count}.")
     if count < least or (index < 0).any():
-        raise ValueError(f"groups must be within 0 to {count - 1}, got {index.min()} to {index.max()}.")
+        raise ValueError(f"groups must be at least 0 and below {count}, got {index.min()} to {index.max()}.")
     order = np.argsort(index, kind="stable").astype(np.int64)
     bounds = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(index.astype(np.int64), minlength=count), out=bounds[1:])

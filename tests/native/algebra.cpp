@@ -116,7 +116,8 @@ int main() {
     Random random(3);
     for (int round = 0; round < 300; ++round) {
         const int64_t n = random.below(4), height = random.below(100), width = random.below(70);
-        const Pixels a = test::random_pixels(random, n, height, width), b = test::random_pixels(random, n, height, width);
+        const Pixels a = test::random_pixels(random, n, height, width);
+        const Pixels b = test::random_pixels(random, n, height, width);
         check_sets(a, b);
         check_morphology(a, random.below(6), random.below(2) ? Element::kCross : Element::kSquare);
         check_parts(a, random.below(2) != 0);
