@@ -31,13 +31,18 @@ class Format(Protocol):
         """Write a data set in one step: wholly or not at all."""
 
 
+# Modules that read and write something else than a `Dataset`; they are used by their own name.
+_APART = frozenset({"coco_panoptic"})
+
+
 def names() -> list[str]:
-    """The names of all formats.
+    """The names of all formats of a `Dataset`; `coco_panoptic` holds a `PanopticDataset` and stands apart.
 
     >>> names()
     ['coco']
     """
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    found = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
+    return sorted(found - _APART)
 
 
 def get(name: str) -> Format:
