@@ -170,3 +170,15 @@ def test_the_function_raises_what_the_command_prints(files, tmp_path):
     with pytest.raises(DelineateError, match="must be at least 1, got -3"):
         eval_command(*files[:2], max_detections=-3)
     assert eval_command(*files[:2]) == 0
+
+
+def test_panoptic_files_are_recognised(shared, run, tmp_path):
+    path = shared / "data/coco_panoptic_sample/panoptic_examples.json"
+    code, out, _ = run(path, path, "--json", tmp_path / "report.json")
+    assert code == 0
+    assert [word for word in ("PQ", "things", "stuff", "1.0000") if word not in out] == []
+    assert json.loads((tmp_path / "report.json").read_text())["panoptic"]["all"]["pq"] == 1
+    (tmp_path / "none.json").write_text('{"annotations": []}')
+    code, _, err = run(path, tmp_path / "none.json")
+    assert code == 2
+    assert "must cover every picture of the truth" in err

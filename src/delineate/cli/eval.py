@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from delineate import atomic
+from delineate.cli import _panoptic as panoptic
 from delineate.dataset import Dataset
 from delineate.errors import DelineateError, FormatError
-from delineate.formats import coco
+from delineate.formats import coco, coco_panoptic
 from delineate.instances import Instances
 from delineate.metrics.ap import Report, evaluate
 from delineate.metrics.matching import Matching, matching
@@ -44,10 +45,13 @@ def eval_command(
     Examples:
         delineate eval val.json predictions.json
 
+        delineate eval panoptic_val.json panoptic_found.json
+
         delineate eval val.json results.json --max-detections 1000 --matching --json report.json
 
     Args:
-        truth: A COCO file with the true objects.
+        truth: A COCO file with the true objects, or a COCO panoptic file: then panoptic quality is printed, and
+            only --json applies.
         predictions: A COCO file with scores (as `delineate predict` writes it), or a bare COCO results list.
         json: Where to write all numbers as JSON.
         iou: Compare masks or boxes.
@@ -58,6 +62,8 @@ def eval_command(
     """
     if max_detections < 1:
         raise DelineateError(f"--max-detections must be at least 1, got {max_detections}.")
+    if coco_panoptic.sniff(truth):
+        return _eval_panoptic(truth, predictions, json)
     known = coco.read(truth)
     found, notices = _predictions(predictions, truth, known)
     _check_masks(iou, {truth: known, predictions: found})
@@ -83,6 +89,15 @@ def eval_command(
         if counts is not None:
             content["matching"] = {"min_score": min_score, **counts.as_dict()}
         _write(json, content | {"notices": notices})
+    return 0
+
+
+def _eval_panoptic(truth: Path, predictions: Path, json: Path | None) -> int:
+    report = panoptic.compare(truth, predictions)
+    panoptic.show(Console(highlight=False), report, _FEW_CLASSES)
+    if json is not None:
+        names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
+        _write(json, names | {"panoptic": report.as_dict()})
     return 0
 
 
