@@ -2,6 +2,8 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/unique_ptr.h>
 
+#include <stdexcept>
+
 #include "match.hpp"
 
 namespace nb = nanobind;
@@ -78,6 +80,29 @@ nb::tuple counts(const PyTruths& truths, const PyDetections& detections, const O
                           to_numpy(std::move(result.overlap), shape));
 }
 
+nb::tuple cell_matches(const Column<double>& truth_ids, const Column<double>& truth_areas, const Column<uint8_t>& crowd,
+                       const Column<uint8_t>& ignored, const Column<double>& detection_ids,
+                       const Column<double>& detection_areas, const Table& overlaps, const Column<double>& thresholds,
+                       const Table& ranges) {
+    const size_t G = truth_ids.size(), D = detection_ids.size(), T = thresholds.size(), A = ranges.shape(0);
+    if (truth_areas.size() != G || crowd.size() != G || ignored.size() != G || detection_areas.size() != D ||
+        overlaps.size() != D * G || (A > 0 && ranges.shape(1) != 2))
+        throw std::invalid_argument("match_cell: columns must have one entry per object, and overlaps one per pair.");
+    std::vector<std::array<double, 2>> bounds;
+    for (size_t a = 0; a < A; ++a) bounds.push_back({ranges(a, 0), ranges(a, 1)});
+    CellMatches result;
+    {
+        nb::gil_scoped_release release;
+        result = match_cell({view(truth_ids), view(truth_areas), view(crowd), view(ignored)},
+                            {view(detection_ids), view(detection_areas)}, view(overlaps), view(thresholds), bounds);
+    }
+    return nb::make_tuple(to_numpy<int64_t, 2>(std::move(result.order), {A, G}),
+                          to_numpy<int64_t, 2>(std::move(result.truth_ignored), {A, G}),
+                          to_numpy<double, 3>(std::move(result.truth_matches), {A, T, G}),
+                          to_numpy<double, 3>(std::move(result.detection_matches), {A, T, D}),
+                          to_numpy<uint8_t, 3>(std::move(result.detection_ignored), {A, T, D}));
+}
+
 }  // namespace
 
 void bind_match(nb::module_& m) {
@@ -107,5 +132,8 @@ void bind_match(nb::module_& m) {
         nb::keep_alive<0, 2>(), nb::keep_alive<0, 3>());
     m.def("average_precision", &curves, "truths"_a, "detections"_a, "overlap"_a, "classes"_a, "thresholds"_a.noconvert(),
           "recalls"_a.noconvert(), "ranges"_a.noconvert(), "max_detections"_a.noconvert());
+    m.def("match_cell", &cell_matches, "truth_ids"_a.noconvert(), "truth_areas"_a.noconvert(), "crowd"_a.noconvert(),
+          "ignored"_a.noconvert(), "detection_ids"_a.noconvert(), "detection_areas"_a.noconvert(), "overlaps"_a.noconvert(),
+          "thresholds"_a.noconvert(), "ranges"_a.noconvert());
     m.def("count_matches", &counts, "truths"_a, "detections"_a, "overlap"_a, "thresholds"_a.noconvert());
 }

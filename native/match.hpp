@@ -70,6 +70,28 @@ struct Curves {
 Curves average_precision(const Truths& truths, const Detections& detections, const Overlap& overlap,
                          const Protocol& protocol);
 
+// One image and one category as pycocotools reports it, for each of A area ranges.
+struct CellTruths {
+    std::span<const double> ids, areas;
+    std::span<const uint8_t> crowd, ignored;  // `ignored` in every range
+};
+
+struct CellDetections {
+    std::span<const double> ids, areas;  // best first
+};
+
+struct CellMatches {
+    std::vector<int64_t> order;             // (A, G) truths, those that count first
+    std::vector<int64_t> truth_ignored;     // (A, G) 0 or 1, in that order
+    std::vector<double> truth_matches;      // (A, T, G) id of the detection or 0, in that order
+    std::vector<double> detection_matches;  // (A, T, D) id of the truth or 0
+    std::vector<uint8_t> detection_ignored;  // (A, T, D)
+};
+
+// `overlaps`: (D, G) row-major IoU, rows in the order of the detections.
+CellMatches match_cell(const CellTruths& truths, const CellDetections& detections, std::span<const double> overlaps,
+                       std::span<const double> thresholds, std::span<const std::array<double, 2>> ranges);
+
 // Counts of an optimal one-to-one matching within each label, per image and threshold.
 struct Counts {
     std::vector<int64_t> matched;  // (I, T)
