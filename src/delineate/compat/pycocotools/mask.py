@@ -30,7 +30,7 @@ def encode(bimask: NDArray[Any]) -> Any:  # noqa: ANN401 (a dict or a list of th
         ValueError: The array is neither of that shape nor of that type.
 
     >>> encode(np.asfortranarray(np.eye(2, dtype=np.uint8)))
-    {'size': [2, 2], 'counts': b'0121'}
+    {'size': [2, 2], 'counts': b'0120'}
     """
     if not isinstance(bimask, np.ndarray) or bimask.ndim not in (2, 3):
         raise ValueError(f"bimask must be an array (H, W) or (H, W, N), got {_told(bimask)}.")
@@ -127,7 +127,7 @@ def frPyObjects(pyobj: Any, h: int, w: int) -> Any:  # noqa: ANN401
         ValueError: It is nothing of that.
 
     >>> frPyObjects([[1, 1, 3, 1, 3, 3, 1, 3]], 4, 5)
-    [{'size': [4, 5], 'counts': b'52203'}]
+    [{'size': [4, 5], 'counts': b'52207'}]
     """
     if isinstance(pyobj, np.ndarray):
         return _from_polygons([_box_polygon(box) for box in pyobj], h, w)
