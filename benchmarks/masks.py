@@ -11,18 +11,15 @@ import importlib
 import json
 import os
 import platform
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco
+from turns import Job, medians
 
 from delineate.masks import Masks
 
 HEIGHT, WIDTH = 480, 640
-Job = dict[str, Callable[[], object]]
 
 
 def outlines(rng, count, spread=1.0):
@@ -117,17 +114,6 @@ def overlap_jobs(rng) -> dict[str, Job]:
             "pycocotools": lambda rles=rles, crowd=crowd: coco.iou(rles[:100], rles[100:], crowd),
         }
     return jobs
-
-
-def medians(job: Job, rounds: int) -> dict[str, float]:
-    """Milliseconds of CPU time by party; the parties take turns, the first round is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in job}
-    for _ in range(rounds + 1):
-        for name, work in job.items():
-            start = time.process_time()
-            work()
-            times[name].append((time.process_time() - start) * 1000)
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
 def main() -> None:

@@ -178,6 +178,9 @@ def test_panoptic_files_are_recognised(shared, run, tmp_path):
     assert code == 0
     assert [word for word in ("PQ", "things", "stuff", "1.0000") if word not in out] == []
     assert json.loads((tmp_path / "report.json").read_text())["panoptic"]["all"]["pq"] == 1
+    assert "Note:" not in out
+    out = run(path, path, "--iou", "box", "--matching")[1]
+    assert "Note: --iou, --matching mean nothing for panoptic files." in out
     (tmp_path / "none.json").write_text('{"annotations": []}')
     code, _, err = run(path, tmp_path / "none.json")
     assert code == 2

@@ -253,3 +253,13 @@ def test_the_files_of_datumaro(shared):
     wrong = coco_panoptic.read(folder / "panoptic_train.json")
     with pytest.raises(FormatError, match=r"image 5: map must have .* \(5, 10\), got \(5, 5\)"):
         wrong[0].read()
+
+
+def test_pictures_without_an_annotation_are_left_out_and_named(edited, caplog):
+    def more(content):
+        content["images"].append({"id": 99, "file_name": "b.jpg", "height": 2, "width": 3})
+
+    assert [record.id for record in coco_panoptic.read(edited())] == [5]
+    assert not caplog.records
+    assert [record.id for record in coco_panoptic.read(edited(more))] == [5]
+    assert "1 of 2 pictures have no annotation" in caplog.text

@@ -63,7 +63,13 @@ def eval_command(
     if max_detections < 1:
         raise DelineateError(f"--max-detections must be at least 1, got {max_detections}.")
     if coco_panoptic.sniff(truth):
-        return _eval_panoptic(truth, predictions, json)
+        ignored = {
+            "--iou": iou != "mask",
+            "--max-detections": max_detections != 100,
+            "--matching": match,
+            "--min-score": min_score is not None,
+        }
+        return _eval_panoptic(truth, predictions, json, [name for name, given in ignored.items() if given])
     known = coco.read(truth)
     found, notices = _predictions(predictions, truth, known)
     _check_masks(iou, {truth: known, predictions: found})
@@ -92,9 +98,12 @@ def eval_command(
     return 0
 
 
-def _eval_panoptic(truth: Path, predictions: Path, json: Path | None) -> int:
+def _eval_panoptic(truth: Path, predictions: Path, json: Path | None, ignored: list[str]) -> int:
     report = panoptic.compare(truth, predictions)
-    panoptic.show(Console(highlight=False), report, _FEW_CLASSES)
+    console = Console(highlight=False)
+    panoptic.show(console, report, _FEW_CLASSES)
+    if ignored:
+        console.print(f"Note: {', '.join(ignored)} mean nothing for panoptic files.", style="yellow")
     if json is not None:
         names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
         _write(json, names | {"panoptic": report.as_dict()})

@@ -17,6 +17,7 @@ A panoptic data set is no `Dataset` of instances, so this module is not among `f
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,8 @@ from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
 from delineate.image import read_image, write_image
 from delineate.panoptic import Panoptic, PanopticDataset, PanopticRecord
+
+_log = logging.getLogger("delineate")
 
 KEEPS = frozenset({"maps", "segment ids", "void", "crowd", "scores", "things", "empty pictures"}) | {
     "picture ids",
@@ -207,6 +210,10 @@ def _dataset(
         map_ = folder / entry.file_name.replace("\\", "/")
         load = functools.partial(_load, path, map_, picture.size, entry, labels, things)
         records.append(PanopticRecord(picture.path, picture.size, load, picture.id, picture.attributes))
+    if unannotated := len(pictures) - len(seen):
+        _log.warning(
+            "%s: %d of %d pictures have no annotation and are left out", path, unannotated, len(pictures)
+        )
     return PanopticDataset(tuple(records), classes, tuple(things))
 
 
