@@ -44,6 +44,13 @@ def test_record_without_a_file_is_called_by_its_id():
         ({"id": True}, TypeError, "id must be an int or a str, got bool"),
         ({"id": ""}, ValueError, "id must not be an empty str"),
         ({"attributes": [1]}, TypeError, "attributes must be a mapping, got list"),
+        ({"video": 1.5, "frame": 0}, TypeError, "video must be an int or a str, got float"),
+        ({"video": "", "frame": 0}, ValueError, "video must not be an empty str"),
+        ({"video": "a"}, ValueError, "video and frame must be given together, got 'a' and None"),
+        ({"frame": 1}, ValueError, "video and frame must be given together, got None and 1"),
+        ({"video": "a", "frame": -1}, ValueError, "frame must be an int of at least 0, got -1"),
+        ({"video": "a", "frame": 1.0}, ValueError, "frame must be an int of at least 0, got 1.0"),
+        ({"split": ""}, TypeError, "split must be a name or None, got ''"),
     ],
 )
 def test_wrong_records_are_refused(changes, error, message):
@@ -108,8 +115,29 @@ def test_lists_become_tuples():
     assert made.classes == ("nucleus",)
 
 
+def test_attributes_of_a_dataset_stay_with_its_parts():
+    made = Dataset((record(1), record(2)), (), {"info": {"year": 2026}})
+    assert made[:1].attributes == made.with_records([]).attributes == {"info": {"year": 2026}}
+    with pytest.raises(TypeError):
+        made.attributes["info"] = None
+    with pytest.raises(TypeError, match="attributes must be a mapping, got list"):
+        Dataset((), (), [])
+
+
+def test_frames_of_videos_are_put_in_order():
+    frames = [record(n, video=name, frame=f) for n, (name, f) in enumerate([("b", 2), (7, 0), ("b", 0)])]
+    parts = Dataset((*frames, record(9)), ("nucleus",)).videos()
+    assert {name: [one.id for one in part] for name, part in parts.items()} == {"b": [2, 0], 7: [1]}
+    assert parts["b"].classes == ("nucleus",)
+    assert Dataset((), ()).videos() == {}
+    with pytest.raises(ValueError, match="frames must be different, got 2 twice in 'b'"):
+        Dataset((frames[0], record(9, video="b", frame=2)), ()).videos()
+
+
 def test_datasets_pickle():
     assert pickle.loads(pickle.dumps(dataset())) == dataset()
+    whole = Dataset((record(1, video="a", frame=3, split="val"),), (), {"info": 1})
+    assert pickle.loads(pickle.dumps(whole)) == whole
     assert pickle.loads(pickle.dumps(record(attributes={"a": [1]}))).attributes == {"a": [1]}
 
 

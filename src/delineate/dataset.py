@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,10 @@ class Record:
         instances: The objects; N = 0 for a picture without objects.
         id: The picture's id in its dataset, an int or a non-empty str.
         attributes: Everything else that a format knows of the picture. Carried, never read.
+        video: Name or id of the video that the picture is a frame of, else None. Track ids
+            (``Instances.ids``) are unique within a video.
+        frame: Position in the video, at least 0; given exactly where ``video`` is.
+        split: The part of the dataset that the picture belongs to ("train", "val", ...), or None.
 
     >>> record = Record(Path("a.png"), (4, 6), Instances.empty((4, 6)), id=1)
     >>> record.path.name, record.size, len(record.instances)
@@ -32,6 +37,9 @@ class Record:
     instances: Instances
     id: int | str
     attributes: Mapping[str, object] = field(default_factory=dict)
+    video: int | str | None = None
+    frame: int | None = None
+    split: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.instances, Instances):
@@ -39,10 +47,12 @@ class Record:
         size = tuple(self.size)
         if size != self.instances.size:
             raise ValueError(f"Record: size must equal the instances' size {self.instances.size}, got {size}")
-        if isinstance(self.id, bool) or not isinstance(self.id, int | str):
-            raise TypeError(f"Record: id must be an int or a str, got {type(self.id).__name__}")
-        if self.id == "":
-            raise ValueError("Record: id must not be an empty str, got ''")
+        _check_name("id", self.id)
+        if self.video is not None:
+            _check_name("video", self.video)
+        _check_frame(self.video, self.frame)
+        if self.split is not None and (not isinstance(self.split, str) or not self.split):
+            raise TypeError(f"Record: split must be a name or None, got {self.split!r}")
         if not isinstance(self.attributes, Mapping):
             raise TypeError(f"Record: attributes must be a mapping, got {type(self.attributes).__name__}")
         object.__setattr__(self, "path", None if self.path is None else Path(self.path))
@@ -76,7 +86,26 @@ class Record:
         raise TypeError("Record must not be hashed (it holds arrays). Use record.id as the key")
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
-        return type(self), (self.path, self.size, self.instances, self.id, dict(self.attributes))
+        given = (self.path, self.size, self.instances, self.id, dict(self.attributes))
+        return type(self), (*given, self.video, self.frame, self.split)
+
+
+def _check_name(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"Record: {name} must be an int or a str, got {type(value).__name__}")
+    if value == "":
+        raise ValueError(f"Record: {name} must not be an empty str, got ''")
+
+
+def _check_frame(video: object, frame: object) -> None:
+    if (video is None) != (frame is None):
+        raise ValueError(f"Record: video and frame must be given together, got {video!r} and {frame!r}")
+    if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or frame < 0):
+        raise ValueError(f"Record: frame must be an int of at least 0, got {frame!r}")
+
+
+def _position(record: Record) -> int:
+    return -1 if record.frame is None else record.frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +115,8 @@ class Dataset:
     Args:
         records: The pictures in the order of the file; ids are unique.
         classes: Name of every class; ``instances.labels`` index into it. Two classes may share a name.
+        attributes: Everything else that a format knows of the whole. Carried, never read outside
+            ``formats``.
 
     Raises:
         ValueError: Two records have one id, or a label lies outside the classes.
@@ -98,6 +129,7 @@ class Dataset:
 
     records: tuple[Record, ...]
     classes: tuple[str, ...]
+    attributes: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given: object = self.classes
@@ -120,6 +152,9 @@ class Dataset:
                     f"Dataset: labels must be below the number of classes {len(classes)}, "
                     f"got {labels.max()} in record {record.id!r}"
                 )
+        if not isinstance(self.attributes, Mapping):
+            raise TypeError(f"Dataset: attributes must be a mapping, got {type(self.attributes).__name__}")
+        object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
         object.__setattr__(self, "records", records)
         object.__setattr__(self, "classes", classes)
 
@@ -135,7 +170,7 @@ class Dataset:
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: int | slice) -> Record | Self:
         if isinstance(index, slice):
-            return type(self)(self.records[index], self.classes)
+            return type(self)(self.records[index], self.classes, self.attributes)
         return self.records[index]
 
     def filter(self, keep: Callable[[Record], bool]) -> Self:
@@ -159,7 +194,35 @@ class Dataset:
         >>> len(Dataset([], ["nucleus"]).with_records([]))
         0
         """
-        return type(self)(tuple(records), self.classes)
+        return type(self)(tuple(records), self.classes, self.attributes)
+
+    def videos(self) -> dict[int | str, Self]:
+        """The frames of each video in the order of their positions; videos in the order of their first record.
+
+        Records that belong to no video are left out.
+
+        Raises:
+            ValueError: Two records are the same frame of a video.
+
+        >>> frames = [Record(None, (4, 6), Instances.empty((4, 6)), n, {}, "a", 9 - n) for n in (1, 2)]
+        >>> {video: [record.frame for record in part] for video, part in Dataset(frames, []).videos().items()}
+        {'a': [7, 8]}
+        """
+        groups: dict[int | str, list[Record]] = {}
+        for record in self.records:
+            if record.video is not None:
+                groups.setdefault(record.video, []).append(record)
+        for video, frames in groups.items():
+            frames.sort(key=_position)
+            for before, after in itertools.pairwise(frames):
+                if before.frame == after.frame:
+                    raise ValueError(
+                        f"Dataset.videos: frames must be different, got {after.frame} twice in {video!r}"
+                    )
+        return {video: self.with_records(frames) for video, frames in groups.items()}
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        return type(self), (self.records, self.classes, dict(self.attributes))
 
     def __hash__(self) -> int:
         raise TypeError(

@@ -704,3 +704,20 @@ def test_real_files_come_back(shared, tmp_path):
         for segmentations in ("rle", "polygons"):
             coco.write(dataset, tmp_path / "a.json", segmentations=segmentations)
             assert coco.read(tmp_path / "a.json") == dataset
+
+
+def test_what_the_file_says_of_itself_comes_back(read, tmp_path):
+    head = {"info": {"year": 2017}, "licenses": [{"id": 1, "name": "CC BY"}]}
+    categories = [
+        {"id": 7, "name": "cell", "supercategory": "life"},
+        {"id": 3, "name": "nucleus", "color": "red"},
+    ]
+    found = read(content([entry()], categories=categories, **head))
+    assert found.attributes == head | {"categories": [{"color": "red"}, {"supercategory": "life"}]}
+    coco.write(found, tmp_path / "b.json")
+    assert coco.read(tmp_path / "b.json") == found
+    fewer = Dataset(found.records, (*found.classes, "more"), found.attributes)
+    with pytest.raises(
+        ValueError, match=r'attributes\["categories"\] must have one entry for each of 3 classes, got 2'
+    ):
+        coco.write(fewer, tmp_path / "c.json")

@@ -11,7 +11,12 @@ def test_the_folder_is_the_registry():
     folder = Path(formats.__file__).parent
     modules = {path.stem for path in folder.glob("*.py") if path.stem[0] != "_"}
     assert formats.names() == sorted(modules - {"coco_panoptic"}), "which holds no Dataset"
-    assert all(isinstance(formats.get(name).KEEPS, frozenset) for name in formats.names())
+    for name in formats.names():
+        assert set(formats.KEEPABLE) >= formats.get(name).KEEPS, name
+        assert formats.get(name).SUFFIX in (
+            "",
+            *(f".{kind}" for kind in ("json", "xml", "txt", "csv", "parquet")),
+        )
 
 
 @pytest.mark.parametrize("name", formats.names())

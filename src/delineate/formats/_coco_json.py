@@ -60,10 +60,14 @@ class Head(msgspec.Struct):
     categories: list[Category]
 
 
-class Content(Head):
+class Content(msgspec.Struct):
     """A whole file."""
 
+    images: list[dict[str, Any]]
+    categories: list[msgspec.Raw]
     annotations: list[Annotation]
+    info: Any = None
+    licenses: Any = None
 
 
 class Picture(msgspec.Struct):
@@ -101,6 +105,27 @@ def load(path: Path, kind: type[T]) -> T:
         raise FormatError(path, place.strip("`.").removeprefix("."), f"{message}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(path, "", f"file must be JSON, got: {error}.") from error
+
+
+def categories(path: Path, raws: Sequence[msgspec.Raw]) -> tuple[list[Category], list[dict[str, object]]]:
+    """The entries of "categories", and for each class (so in the order of ids) its further keys."""
+    data = b"[" + b",".join(map(bytes, raws)) + b"]"
+    try:
+        entries = msgspec.json.decode(data, type=list[Category])
+        whole = msgspec.json.decode(data, type=list[dict[str, object]])
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$")
+        raise FormatError(path, "categories" + place.strip("`"), f"{message}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(path, "categories", f"must be JSON, got: {error}.") from error
+    ranks = sorted(range(len(entries)), key=lambda n: entries[n].id)
+    # Writers of COCO put an empty supercategory where there is none.
+    usual = {"id", "name"}, {"supercategory": ""}
+    more = [
+        {key: value for key, value in whole[n].items() if key not in usual[0] and {key: value} != usual[1]}
+        for n in ranks
+    ]
+    return entries, more
 
 
 def classes(path: Path, categories: Sequence[Category]) -> tuple[tuple[str, ...], dict[int, int]]:

@@ -37,6 +37,22 @@ def _plain(value: object) -> object:
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_plain)
+encode = _encoder.encode
+
+
+def categories(dataset: Dataset) -> list[dict[str, Any]]:
+    """The entries of "categories": ids 1, 2, ... and what else the dataset knows of its classes."""
+    known: Any = dataset.attributes.get("categories") or [{}] * len(dataset.classes)
+    if len(known) != len(dataset.classes):
+        raise ValueError(
+            f'coco.write: attributes["categories"] must have one entry for each of {len(dataset.classes)} classes, '
+            f"got {len(known)}. Leave it out or mend it"
+        )
+    return [
+        {"id": n, "name": name, "supercategory": ""}
+        | {k: v for k, v in more.items() if k not in ("id", "name")}
+        for n, (name, more) in enumerate(zip(dataset.classes, known, strict=True), 1)
+    ]
 
 
 def image_entry(record: Record, root: Path) -> dict[str, Any]:

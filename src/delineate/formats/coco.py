@@ -40,11 +40,13 @@ from delineate.instances import Instances
 from delineate.masks import Masks
 
 KEEPS = frozenset(
-    {"boxes", "masks", "holes", "parts", "overlaps", "crowd", "scores", "ids", "area", "annotation_id"}
-    | {"empty pictures", "picture ids", "picture attributes", "class order"}
+    {"boxes", "masks", "holes", "parts", "overlaps", "empty masks", "crowd", "scores", "ids", "area"}
+    | {"annotation_id", "instance order", "class order", "empty pictures", "picture ids"}
+    | {"picture attributes", "info"}
 )
 """What ``read(write(dataset))`` preserves. Not kept: polygons as drawn (masks keep their pixels), extras that
-`read` does not make, category ids and supercategories, unknown keys of annotations, "info", "licenses"."""
+`read` does not make, category ids, unknown keys of annotations."""
+SUFFIX = ".json"
 
 _log = logging.getLogger("delineate")
 
@@ -73,7 +75,8 @@ def read(path: str | Path, images: str | Path | None = None) -> Dataset:
 
     Records come in the order of "images", the instances of a picture in the order of "annotations". Labels
     are positions in the list of categories sorted by id. ``Record.attributes`` holds the other keys of the
-    picture. Boxes come from "bbox", or from the mask where there is none; a missing "area" becomes the mask's
+    picture, ``Dataset.attributes`` "info", "licenses" and the other keys of the "categories", if there are any.
+    Boxes come from "bbox", or from the mask where there is none; a missing "area" becomes the mask's
     (or the box's) area, missing annotation ids are numbered after the largest one. ``crowd`` is None for a
     picture without crowds. If no annotation of the file has a segmentation, all ``masks`` are None; if only
     some have, the others get empty masks, and the log says how many.
@@ -94,7 +97,8 @@ def read(path: str | Path, images: str | Path | None = None) -> Dataset:
     """
     path = Path(path)
     content = coco_json.load(path, coco_json.Content)
-    classes, labels = coco_json.classes(path, content.categories)
+    categories, more = coco_json.categories(path, content.categories)
+    classes, labels = coco_json.classes(path, categories)
     found = coco_json.pictures(path, content.images, _roots(path, images))
     entries = content.annotations
     names = [
@@ -104,7 +108,9 @@ def read(path: str | Path, images: str | Path | None = None) -> Dataset:
     _number(path, entries)
     if any(entry.score is not None for entry in entries):
         _need_scores(path, entries, names)
-    return Dataset(_records(path, found, entries, names, labels), classes)
+    records = _records(path, found, entries, names, labels)
+    head = {"info": content.info, "licenses": content.licenses, "categories": more if any(more) else None}
+    return Dataset(records, classes, {key: value for key, value in head.items() if value})
 
 
 def write(
@@ -137,14 +143,14 @@ def write(
     if lost:
         _log.warning("%s: COCO cannot hold the extras %s; they are left out", path, ", ".join(sorted(lost)))
     entries = [coco_write.image_entry(record, root) for record in dataset]
-    categories = [{"id": n, "name": name, "supercategory": ""} for n, name in enumerate(dataset.classes, 1)]
+    # pycocotools refuses to load results against a file without "info".
+    head = {"info": dataset.attributes.get("info", {}), "licenses": dataset.attributes.get("licenses", [])}
     annotations = coco_write.instances(dataset, polygons=segmentations == "polygons")
     with atomic.writing(path) as file:
-        # pycocotools refuses to load results against a file without "info".
-        file.write(b'{"info":{},"licenses":[],"images":[\n')
+        file.write(coco_write.encode(head)[:-1] + b',"images":[\n')
         file.writelines(coco_write.lines(entries))
         file.write(b'],"categories":[\n')
-        file.writelines(coco_write.lines(categories))
+        file.writelines(coco_write.lines(coco_write.categories(dataset)))
         file.write(b'],"annotations":[\n')
         file.writelines(coco_write.lines(annotations))
         file.write(b"]}\n")
