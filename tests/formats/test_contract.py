@@ -1,0 +1,234 @@
+"""What every format must do: a nasty dataset comes back as far as KEEPS says, and damage is named."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from delineate import algebra, formats
+from delineate.dataset import Dataset, Record
+from delineate.errors import DelineateError
+from delineate.image import write_image
+from delineate.instances import Instances
+from delineate.masks import Masks
+
+SIZE = (24, 31)
+
+
+def shapes():
+    """(8, 24, 31): a ring, two parts, one pixel, a frame along the border, an overlapping pair, a touching one."""
+    dense = np.zeros((8, *SIZE), bool)
+    dense[0, 2:9, 2:9] = True
+    dense[0, 4:7, 4:7] = False
+    dense[1, 12:15, 3:6] = dense[1, 18:22, 5:9] = True
+    dense[2, 5, 5] = True
+    dense[3, [0, -1]] = dense[3][:, [0, -1]] = True
+    dense[4, 3:12, 12:20] = True
+    dense[5, 8:16, 15:26] = True
+    dense[6, 17:21, 14:18] = True
+    dense[7, 17:21, 18:24] = True
+    return dense
+
+
+def nasty(folder, keeps):
+    """A dataset with everything that is hard, as far as a format claims to keep it."""
+    masks = Masks.from_dense(shapes())
+    if "holes" not in keeps:
+        masks = algebra.fill_holes(masks[[0, 1, 2, 4, 5, 6, 7]])
+    if "parts" not in keeps:
+        masks = algebra.largest_component(masks)
+    if "overlaps" not in keeps:
+        masks = algebra.resolve_overlaps(masks)
+    if "empty masks" in keeps:
+        masks = Masks.concat([masks, Masks.from_counts([SIZE[0] * SIZE[1]], [0, 1], SIZE)])
+    count = len(masks)
+    boxes = masks.boxes
+    if "boxes" in keeps:
+        boxes = boxes + np.float32(0.25) * np.array([0, 0, 1, 1], np.float32)
+    extras = {
+        "area": np.arange(count) + 0.5,
+        "annotation_id": np.arange(count) * 3 + 11,
+        "group": np.where(np.arange(count) % 3 == 2, 5, -1),
+        "z_order": np.arange(count)[::-1].copy(),
+        "attributes": np.array([json.dumps({"note": f"ü{n}"}) if n % 2 else "{}" for n in range(count)]),
+    }
+    instances = Instances(
+        SIZE,
+        boxes,
+        np.arange(count) % 2,
+        np.linspace(0.25, 1, count, dtype=np.float32) if "scores" in keeps else None,
+        masks,
+        np.arange(count) == 5 if "crowd" in keeps else None,
+        np.arange(count) + 1 if "ids" in keeps else None,
+        {name: value for name, value in extras.items() if name in keeps},
+    )
+    scored = "scores" in keeps
+    empty = Instances.empty(SIZE, scored=scored)
+    records = [_record(folder, "zelle ä 1.png", instances, 7, "train", 0, keeps)]
+    if "empty pictures" in keeps:
+        records.append(_record(folder, "b.png", empty, 3, "val", 1, keeps))
+    once_more = instances[[1]]
+    if "annotation_id" in keeps:
+        once_more = once_more.replace(extras=once_more.extras | {"annotation_id": [99]})
+    records.append(_record(folder, "c.png", once_more, 12, "train", 2, keeps))
+    classes = ("ä b", "cell", "unused") if "class order" in keeps else ("ä b", "cell")
+    head = {"info": {"year": 2026}, "categories": [{"color": "red"}, *[{}] * (len(classes) - 1)]}
+    return Dataset(records, classes, head if "info" in keeps else {})
+
+
+def _record(folder, name, instances, id_, split, frame, keeps):
+    path = folder / name
+    write_image(path, np.full((*SIZE, 3), frame * 40, np.uint8))
+    attributes = {"weather": "söme"} if "picture attributes" in keeps else {}
+    if "videos" not in keeps:
+        video = frame = None
+    else:
+        video = "first"
+    return Record(path, SIZE, instances, id_, attributes, video, frame, split if "splits" in keeps else None)
+
+
+def target(module, folder):
+    return folder / f"out{module.SUFFIX}"
+
+
+def named(dataset):
+    return {record.path.name: record for record in dataset}
+
+
+def ordered(instances, keeps):
+    """The instances in an order that does not depend on the file's, where the format does not keep it."""
+    if "instance order" in keeps or not len(instances):
+        return instances
+    keys = [
+        (rle["counts"], label) for rle, label in zip(instances.masks.to_rle(), instances.labels, strict=True)
+    ]
+    return instances[sorted(range(len(keys)), key=keys.__getitem__)]
+
+
+def said(values):
+    """The values of a column; None also for one that says no more than its absence."""
+    return None if values is None or not values.any() else values.tolist()
+
+
+def check_record(back, record, keeps):
+    assert back.size == record.size
+    if "picture ids" in keeps:
+        assert back.id == record.id
+    if "picture attributes" in keeps:
+        assert dict(back.attributes) == dict(record.attributes)
+    if "videos" in keeps:
+        assert (back.video, back.frame) == (record.video, record.frame)
+    if "splits" in keeps:
+        assert back.split == record.split
+    found, true = ordered(back.instances, keeps), ordered(record.instances, keeps)
+    assert len(found) == len(true)
+    if not len(true):
+        return
+    assert found.masks == true.masks, np.flatnonzero(found.masks.areas != true.masks.areas)
+    assert found.labels.tolist() == true.labels.tolist()
+    np.testing.assert_array_equal(found.boxes, true.boxes)
+    for name in ("scores", "crowd", "ids"):
+        if name in keeps:
+            assert said(getattr(found, name)) == said(getattr(true, name)), name
+    for name in ("area", "annotation_id", "group", "z_order"):
+        if name in keeps:
+            assert found.extras[name].tolist() == true.extras[name].tolist(), name
+    if "attributes" in keeps:
+        left, right = (map(json.loads, one.extras["attributes"].tolist()) for one in (found, true))
+        assert list(left) == list(right)
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_a_nasty_dataset_comes_back(name, tmp_path):
+    module = formats.get(name)
+    (tmp_path / "pictures").mkdir()
+    dataset = nasty(tmp_path / "pictures", module.KEEPS)
+    module.write(dataset, target(module, tmp_path))
+    back = module.read(target(module, tmp_path))
+    assert set(back.classes) == set(dataset.classes)
+    assert back.classes == dataset.classes or "class order" not in module.KEEPS
+    if "info" in module.KEEPS:
+        assert back.attributes["info"] == dataset.attributes["info"]
+        assert list(back.attributes["categories"]) == dataset.attributes["categories"]
+    places = [back.classes.index(one) for one in dataset.classes]
+    assert named(back).keys() == named(dataset).keys()
+    for file, record in named(dataset).items():
+        labels = np.array(places, np.int64)[record.instances.labels]
+        check_record(
+            named(back)[file], record.replace(instances=record.instances.replace(labels=labels)), module.KEEPS
+        )
+    for file, record in named(back).items():
+        assert record.path.is_file(), f"{file} must be found again"
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_nothing_at_all_comes_back(name, tmp_path):
+    module = formats.get(name)
+    module.write(Dataset((), ("cell",)), target(module, tmp_path))
+    back = module.read(target(module, tmp_path))
+    assert len(back) == 0
+    assert back.classes == ("cell",) or "class order" not in module.KEEPS
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_only_the_right_format_claims_what_was_written(name, tmp_path):
+    module = formats.get(name)
+    (tmp_path / "pictures").mkdir()
+    module.write(nasty(tmp_path / "pictures", module.KEEPS), target(module, tmp_path))
+    assert [one for one in formats.names() if formats.get(one).sniff(target(module, tmp_path))] == [name]
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_writing_twice_gives_the_same_bytes(name, tmp_path):
+    module = formats.get(name)
+    (tmp_path / "pictures").mkdir()
+    dataset = nasty(tmp_path / "pictures", module.KEEPS)
+    contents = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        module.write(dataset, target(module, folder))
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        contents.append({file.relative_to(folder): file.read_bytes() for file in files})
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_what_is_missing_is_named(name, tmp_path):
+    with pytest.raises(DelineateError, match="nothing"):
+        formats.get(name).read(tmp_path / "nothing here")
+    assert not formats.get(name).sniff(tmp_path / "nothing here")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.txt").write_bytes(b"")
+    assert not formats.get(name).sniff(tmp_path / "empty")
+    assert not formats.get(name).sniff(tmp_path / "empty.txt")
+
+
+@pytest.mark.parametrize("name", formats.names())
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_damaged_files_never_fail_otherwise(name, data, tmp_path_factory):
+    """Bytes of any text, XML, JSON or PNG file of a written dataset are damaged: it reads, or says what is wrong."""
+    module = formats.get(name)
+    folder = tmp_path_factory.mktemp(name)
+    (folder / "pictures").mkdir()
+    path = target(module, folder)
+    module.write(nasty(folder / "pictures", module.KEEPS), path)
+    files = (
+        [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and not f.is_symlink())
+    )
+    file = files[data.draw(st.integers(0, len(files) - 1))]
+    content = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, max(0, len(content) - 1)))
+        content[at : at + data.draw(st.integers(0, 4))] = data.draw(
+            st.sampled_from(
+                [b"", b"9" * 30, b"-1", b"NaN", b"[", b"\x80", b"null", b"1e999", b"/../", b"<", b'"']
+            )
+        )
+    file.write_bytes(bytes(content))
+    with contextlib.suppress(DelineateError):
+        module.read(path)
+    module.sniff(path)
