@@ -145,6 +145,12 @@ void bind_conversions(nb::module_& m) {
               return delineate::from_polygons(height, width, view(xy), view(points), view(parts));
           },
           "height"_a, "width"_a, "xy"_a.noconvert(), "points"_a.noconvert(), "parts"_a.noconvert(), release);
+    m.def("masks_from_rings",
+          [](int64_t height, int64_t width, const Array1<double>& xy, const Array1<int64_t>& points,
+             const Array1<int64_t>& parts) {
+              return delineate::from_rings(height, width, view(xy), view(points), view(parts));
+          },
+          "height"_a, "width"_a, "xy"_a.noconvert(), "points"_a.noconvert(), "parts"_a.noconvert(), release);
     m.def("masks_encode_rows",
           [](const Bytes3& dense) {
               return delineate::encode_rows(dense.data(), dense.shape(0), dense.shape(1), dense.shape(2));

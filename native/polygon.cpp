@@ -13,26 +13,32 @@ constexpr int64_t kScale = 5;
 
 class Filler {
    public:
-    void fill(int64_t height, int64_t width, std::span<const double> xy, RunWriter& writer) {
+    // Rings of one polygon, each with its points in `xy`: ring r owns points [rings[r], rings[r + 1]); even-odd over all.
+    void fill(int64_t height, int64_t width, std::span<const double> xy, std::span<const int64_t> rings,
+              RunWriter& writer) {
         height_ = height;
         width_ = width;
         crossings_.clear();
-        const size_t corners = xy.size() / 2;
-        const auto rounded = [](double v) { return static_cast<int64_t>(static_cast<double>(kScale) * v + .5); };
-        if (height_ > 0 && width_ > 0 && corners > 0) {
-            int64_t x = rounded(xy[2 * corners - 2]), y = rounded(xy[2 * corners - 1]);
-            for (size_t i = 0; i < corners; ++i) {
-                const int64_t to_x = rounded(xy[2 * i]), to_y = rounded(xy[2 * i + 1]);
-                edge(x, y, to_x, to_y);
-                x = to_x;
-                y = to_y;
-            }
-        }
+        for (size_t r = 0; r + 1 < rings.size(); ++r)
+            add(xy.subspan(static_cast<size_t>(2 * rings[r]), static_cast<size_t>(2 * (rings[r + 1] - rings[r]))));
         sort();
         for (size_t k = 0; k + 1 < sorted_.size(); k += 2) writer.ones(sorted_[k], sorted_[k + 1]);
     }
 
    private:
+    void add(std::span<const double> xy) {
+        const size_t corners = xy.size() / 2;
+        if (height_ == 0 || width_ == 0 || corners == 0) return;
+        const auto rounded = [](double v) { return static_cast<int64_t>(static_cast<double>(kScale) * v + .5); };
+        int64_t x = rounded(xy[2 * corners - 2]), y = rounded(xy[2 * corners - 1]);
+        for (size_t i = 0; i < corners; ++i) {
+            const int64_t to_x = rounded(xy[2 * i]), to_y = rounded(xy[2 * i + 1]);
+            edge(x, y, to_x, to_y);
+            x = to_x;
+            y = to_y;
+        }
+    }
+
     struct Crossing {
         int32_t x, y;
     };
@@ -117,9 +123,18 @@ Rle from_polygons(int64_t height, int64_t width, std::span<const double> xy, std
                   std::span<const int64_t> parts) {
     const int64_t polygons = static_cast<int64_t>(points.size()) - 1, work = 20 * static_cast<int64_t>(xy.size());
     Rle single = build<Filler>(polygons, height, width, work, [&](int64_t p, RunWriter& writer, Filler& filler) {
-        filler.fill(height, width, xy.subspan(2 * points[p], 2 * (points[p + 1] - points[p])), writer);
+        filler.fill(height, width, xy, points.subspan(static_cast<size_t>(p), 2), writer);
     });
     return unite_groups(std::move(single), parts);
+}
+
+Rle from_rings(int64_t height, int64_t width, std::span<const double> xy, std::span<const int64_t> points,
+               std::span<const int64_t> parts) {
+    const int64_t n = static_cast<int64_t>(parts.size()) - 1, work = 20 * static_cast<int64_t>(xy.size());
+    return build<Filler>(n, height, width, work, [&](int64_t i, RunWriter& writer, Filler& filler) {
+        const auto rings = points.subspan(static_cast<size_t>(parts[i]), static_cast<size_t>(parts[i + 1] - parts[i]) + 1);
+        filler.fill(height, width, xy, rings, writer);
+    });
 }
 
 }  // namespace delineate

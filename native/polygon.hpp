@@ -14,5 +14,8 @@ namespace delineate {
 inline constexpr double kLargestCoordinate = 1e8;
 Rle from_polygons(int64_t height, int64_t width, std::span<const double> xy, std::span<const int64_t> points,
                   std::span<const int64_t> parts);
+// The same, but what an even number of the rings of one mask cover is left out: holes.
+Rle from_rings(int64_t height, int64_t width, std::span<const double> xy, std::span<const int64_t> points,
+               std::span<const int64_t> parts);
 
 }  // namespace delineate

@@ -163,11 +163,11 @@ def _merge(
 
 def runs_from_polygons(instances: Sequence[Sequence[Any]], size: tuple[int, int]) -> _core.Runs:
     """A list of polygons for each mask; the parts of one mask are united."""
-    xy, points, parts = _core.flatten_polygons(instances) or _flatten_polygons(instances)
+    xy, points, parts = _core.flatten_polygons(instances) or flatten_polygons(instances)
     return _core.masks_from_polygons(*size, xy, points, parts)
 
 
-def _flatten_polygons(
+def flatten_polygons(
     instances: Sequence[Sequence[Any]],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """All coordinates, where each polygon starts (in points), where each mask starts (in polygons)."""

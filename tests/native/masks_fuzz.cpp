@@ -1,6 +1,8 @@
 // Untrusted input: COCO strings, counts and polygons. Whatever comes, the answer is a canonical Rle or std::invalid_argument.
 #include <cmath>
+#include <numeric>
 
+#include "algebra.hpp"
 #include "check.hpp"
 #include "dense.hpp"
 #include "polygon.hpp"
@@ -106,9 +108,22 @@ void fuzz_polygons(Random& random) {
             }
             parts.push_back(static_cast<int64_t>(points.size()) - 1);
         }
-        const Rle rle = from_polygons(random.below(50), random.below(50), xy, points, parts);
+        const int64_t height = random.below(50), width = random.below(50);
+        const Rle rle = from_polygons(height, width, xy, points, parts);
         CHECK(rle.size() == static_cast<int64_t>(parts.size()) - 1);
         test::check_canonical(rle);
+        // Even-odd over all rings of a mask is the exclusive or of the rings, each filled by itself.
+        const Rle rings = from_rings(height, width, xy, points, parts);
+        test::check_canonical(rings);
+        std::vector<int64_t> each(points.size());
+        std::iota(each.begin(), each.end(), 0);
+        const Rle single = from_polygons(height, width, xy, points, each);
+        for (int64_t i = 0; i < rings.size(); ++i) {
+            Rle expected{height, width, {static_cast<uint32_t>(height * width)}, {0, 1}};
+            for (int64_t p = parts[i]; p < parts[i + 1]; ++p)
+                expected = combine(expected, take(single, std::span(&each[p], 1)), Table::kXor);
+            CHECK(take(rings, std::span(&i, 1)) == expected);
+        }
     }
     // One triangle over 2^48 pixels: refused or not, but neither overflow nor a list of all steps along its edges.
     const double corners[] = {0, 0, 1 << 20, 0, 0, 1 << 20};
