@@ -55,6 +55,14 @@ _add(
     "Write a trained model as an ONNX file that says all about itself, and check that it computes the same.",
     "runs/mine/best.safetensors --out mine.onnx --licence CC-BY-4.0 --samples pictures",
 )
+_add(
+    "convert",
+    "Convert a dataset into another format, and certify object by object what became of it. Exit code 0: all that the "
+    "format can hold is there; 1: something differs; 2: nothing was written.",
+    "labels/ coco.json --to coco",
+    "coco.json yolo/ --to yolo --pictures copy",
+    "coco.json voc/ --to voc --allow-loss --json certificate.json",
+)
 _add("models", "List the models that are here, and those that can be trained, with their licences.", "")
 
 

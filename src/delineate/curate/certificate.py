@@ -1,0 +1,259 @@
+"""Two datasets compared object by object: the certificate of a conversion."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from delineate.dataset import Dataset, Record
+from delineate.formats import KEEPABLE
+from delineate.instances import Instances
+
+EXAMPLES = 100
+_CLOSE = 1e-3  # pixels: what decimals in files may cost a box
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it was.
+
+    Args:
+        kind: "picture", "object", "label", or a word of ``formats.KEEPABLE``.
+        where: Picture and object.
+        was: What it was.
+        became: What it became.
+    """
+
+    kind: str
+    where: str
+    was: str
+    became: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.kind}: was {self.was}, became {self.became}"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a comparison found.
+
+    Args:
+        pictures: Pictures compared.
+        objects: Objects compared.
+        exact: Objects whose masks have the very same pixels (boxes, where there are no masks).
+        least_iou: The smallest mask IoU of an object with what became of it; 1 where all are exact.
+        counts: Kind of difference -> how many there are.
+        examples: The first differences, at most `EXAMPLES`.
+    """
+
+    pictures: int
+    objects: int
+    exact: int
+    least_iou: float
+    counts: dict[str, int]
+    examples: tuple[Difference, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing differs."""
+        return not self.counts
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it as JSON values."""
+        return {
+            "pictures": self.pictures,
+            "objects": self.objects,
+            "exact": self.exact,
+            "least_iou": self.least_iou,
+            "differences": dict(self.counts),
+            "examples": [str(one) for one in self.examples],
+        }
+
+
+def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) -> Certificate:
+    """Compare a dataset with what became of it.
+
+    Pictures are the same by file name (those of one name in their order; without a path: by id), objects by
+    position if "instance order" is among the kinds, otherwise by what overlaps most within the same label.
+
+    Args:
+        was: The dataset before.
+        became: The dataset after.
+        kinds: What to compare: words of ``formats.KEEPABLE``. Labels, the number of objects and, where there
+            are none of them, boxes are compared always.
+
+    >>> from delineate.masks import Masks
+    >>> record = Record(None, (4, 6), Instances.of(Masks.from_counts([4, 2, 18], [0, 3], (4, 6))), id=1)
+    >>> compare(Dataset([record], ["cell"]), Dataset([record], ["cell"])).clean
+    True
+    """
+    kinds = set(kinds)
+    differences: list[Difference] = []
+    counts: Counter[str] = Counter()
+    objects = exact = 0
+    least = 1.0
+    if "class order" in kinds and was.classes != became.classes:
+        counts["class order"] += 1
+        differences.append(Difference("class order", "dataset", str(was.classes), str(became.classes)))
+    pairs = list(_pictures(was, became))
+    for left, right in pairs:
+        if left is None or right is None:
+            found = _alone(left, right, kinds)
+        else:
+            same, iou, found = _compare_records(left, right, (was.classes, became.classes), kinds)
+            objects += len(left.instances)
+            exact += same
+            least = min(least, iou)
+        counts.update(one.kind for one in found)
+        differences += found[: max(0, EXAMPLES - len(differences))]
+    pictures = sum(left is not None and right is not None for left, right in pairs)
+    return Certificate(pictures, objects, exact, least, dict(counts), tuple(differences))
+
+
+def _alone(left: Record | None, right: Record | None, kinds: set[str]) -> list[Difference]:
+    """A picture that only one side has."""
+    if right is not None:
+        return [Difference("picture", right.name, "absent", "present")]
+    if left is None or (not len(left.instances) and "empty pictures" not in kinds):
+        return []
+    return [Difference("picture", left.name, "present", "absent")]
+
+
+def _pictures(was: Dataset, became: Dataset) -> Iterator[tuple[Record | None, Record | None]]:
+    waiting: dict[str, list[Record]] = defaultdict(list)
+    for record in became:
+        waiting[record.name].append(record)
+    for record in was:
+        there = waiting[record.name]
+        yield record, there.pop(0) if there else None
+    for rest in waiting.values():
+        for record in rest:
+            yield None, record
+
+
+def _compare_records(
+    left: Record, right: Record, classes: tuple[tuple[str, ...], tuple[str, ...]], kinds: set[str]
+) -> tuple[int, float, list[Difference]]:
+    """How many objects are the very same, the least IoU, and all differences."""
+    found: list[Difference] = []
+
+    def note(kind: str, place: int | None, was: object, became: object) -> None:
+        where = left.name if place is None else f"{left.name}, object {place + 1}"
+        found.append(Difference(kind, where, str(was), str(became)))
+
+    for kind, name in _OF_RECORDS:
+        one, other = getattr(left, name), getattr(right, name)
+        if kind in kinds and one != other:
+            note(kind, None, one, other)
+    if left.size != right.size:
+        note("picture", None, f"{left.size} pixels", f"{right.size} pixels")
+        return 0, 0.0, found
+    labels = [
+        [names[n] for n in side.instances.labels] for names, side in zip(classes, (left, right), strict=True)
+    ]
+    partners = _partners(left.instances, right.instances, labels, ordered="instance order" in kinds)
+    same, least = 0, 1.0
+    for place, partner in enumerate(partners):
+        if partner < 0:
+            note("object", place, labels[0][place], "nothing")
+            least = 0.0
+            continue
+        iou = _iou(left.instances, right.instances, place, partner)
+        same += iou == 1
+        least = min(least, iou)
+        if iou < 1 and ("masks" in kinds or left.instances.masks is None):
+            note("masks", place, "its pixels", f"others (IoU {iou:.4f})")
+        if labels[0][place] != labels[1][partner]:
+            note("label", place, labels[0][place], labels[1][partner])
+        for kind in sorted(kinds & _OF_OBJECTS.keys()):
+            one, other = (_value(side.instances, kind, n) for side, n in ((left, place), (right, partner)))
+            if one != other:
+                note(kind, place, one, other)
+    for place in sorted(set(range(len(right.instances))) - set(partners)):
+        note("object", None, "nothing", f"{labels[1][place]} (object {place + 1} of the copy)")
+    return same, least, found
+
+
+_OF_RECORDS = (
+    ("picture ids", "id"),
+    ("picture attributes", "attributes"),
+    ("videos", "video"),
+    ("videos", "frame"),
+    ("splits", "split"),
+)
+_OF_OBJECTS: dict[str, object] = {
+    "scores": None,
+    "crowd": False,
+    "ids": None,
+    "area": None,
+    "annotation_id": None,
+    "group": -1,
+    "z_order": 0,
+    "attributes": {},
+}
+"""Kind -> the value of an object where its column is absent."""
+
+
+def _value(instances: Instances, kind: str, place: int) -> object:
+    column = getattr(instances, kind) if kind in ("scores", "crowd", "ids") else instances.extras.get(kind)
+    if column is None:
+        return _OF_OBJECTS[kind]
+    value = column[place].item()
+    return json.loads(value) if kind == "attributes" else value
+
+
+def _partners(left: Instances, right: Instances, labels: list[list[str]], *, ordered: bool) -> list[int]:
+    """For each object of the left its partner on the right, or -1."""
+    if ordered:
+        return [n if n < len(right) else -1 for n in range(len(left))]
+    keys = [_keys(side, names) for side, names in zip((left, right), labels, strict=True)]
+    waiting: dict[object, list[int]] = defaultdict(list)
+    for place, key in enumerate(keys[1]):
+        waiting[key].append(place)
+    partners = [waiting[key].pop(0) if waiting[key] else -1 for key in keys[0]]
+    free = set(range(len(right))) - set(partners)
+    open_ = [place for place, partner in enumerate(partners) if partner < 0]
+    if open_ and free:
+        rest = sorted(free)
+        table = _ious(left[open_], right[rest])
+        equal = np.array([[labels[0][a] == labels[1][b] for b in rest] for a in open_])
+        table = table + equal  # the same label comes first
+        for flat in np.argsort(-table, axis=None, kind="stable"):
+            a, b = divmod(int(flat), len(rest))
+            if table[a, b] > 0 and partners[open_[a]] < 0 and rest[b] in free:
+                partners[open_[a]] = rest[b]
+                free.remove(rest[b])
+    return partners
+
+
+def _keys(instances: Instances, names: list[str]) -> list[object]:
+    if instances.masks is None:
+        return [(name, *box) for name, box in zip(names, instances.boxes.tolist(), strict=True)]
+    return [(name, rle["counts"]) for name, rle in zip(names, instances.masks.to_rle(), strict=True)]
+
+
+def _ious(left: Instances, right: Instances) -> NDArray[np.float64]:
+    if left.masks is None or right.masks is None:
+        return np.array([[_box_iou(a, b) for b in right.boxes] for a in left.boxes], np.float64)
+    return left.masks.iou(right.masks)
+
+
+def _iou(left: Instances, right: Instances, a: int, b: int) -> float:
+    if left.masks is None or right.masks is None:
+        return _box_iou(left.boxes[a], right.boxes[b])
+    one, other = left.masks[[a]], right.masks[[b]]
+    return 1.0 if one == other else float(one.iou(other)[0, 0])
+
+
+def _box_iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    if np.abs(a - b).max() <= _CLOSE:
+        return 1.0
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    shared = float(np.prod(np.maximum(high - low, 0)))
+    total = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared
+    return shared / total if total else 0.0

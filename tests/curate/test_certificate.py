@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+
+from delineate.curate.certificate import EXAMPLES, compare
+from delineate.dataset import Dataset, Record
+from delineate.instances import Instances
+from delineate.masks import Masks
+
+SIZE = (8, 9)
+
+
+def picture(id_=1, name="a.png", shift=0, keep=slice(None), labels=(0, 1, 0), **changes):
+    dense = np.zeros((3, *SIZE), bool)
+    dense[0, 0:2, 0:2] = dense[1, 3:6, 3:7] = dense[2, 7, shift : shift + 2] = True
+    instances = Instances.of(Masks.from_dense(dense), labels).replace(**changes)[keep]
+    return Record(name, SIZE, instances, id_)
+
+
+def dataset(*records, classes=("cell", "rod")):
+    return Dataset(records, classes)
+
+
+def counts(was, became, *kinds):
+    return compare(was, became, kinds).counts
+
+
+def test_the_same_is_clean():
+    one = dataset(picture())
+    found = compare(one, one)
+    assert found.clean
+    assert (found.pictures, found.objects, found.exact, found.least_iou) == (1, 3, 3, 1.0)
+    assert compare(Dataset([], []), Dataset([], [])).clean
+
+
+def test_labels_are_compared_by_name():
+    other = dataset(picture(labels=(1, 0, 1)), classes=("rod", "cell"))
+    assert compare(dataset(picture()), other, {"masks"}).clean
+    assert counts(dataset(picture()), other, "class order") == {"class order": 1}
+    wrong = compare(dataset(picture()), dataset(picture(labels=(0, 0, 0))), {"instance order"})
+    assert [str(one) for one in wrong.examples] == ["a.png, object 2: label: was rod, became cell"]
+
+
+def test_the_order_counts_only_where_it_is_kept():
+    turned = dataset(picture(keep=[2, 0, 1]))
+    assert compare(dataset(picture()), turned, {"masks"}).clean
+    assert counts(dataset(picture()), turned, "masks", "instance order") == {"label": 2, "masks": 3}
+
+
+def test_changed_pixels_are_found_with_their_iou():
+    moved = compare(dataset(picture()), dataset(picture(shift=1, keep=[2, 1, 0])), {"masks"})
+    assert moved.counts == {"masks": 1}
+    assert (moved.exact, moved.least_iou) == (2, pytest.approx(1 / 3))
+    assert str(moved.examples[0]) == "a.png, object 3: masks: was its pixels, became others (IoU 0.3333)"
+    assert compare(dataset(picture()), dataset(picture(shift=1)), set()).clean, "masks are not asked for"
+
+
+def test_missing_and_new_objects():
+    fewer = compare(dataset(picture()), dataset(picture(keep=[0, 2])), {"masks"})
+    assert [str(one) for one in fewer.examples] == ["a.png, object 2: object: was rod, became nothing"]
+    assert fewer.least_iou == 0
+    more = compare(dataset(picture(keep=[0, 2])), dataset(picture()), {"masks"})
+    assert [str(one) for one in more.examples] == [
+        "a.png: object: was nothing, became rod (object 2 of the copy)"
+    ]
+
+
+def test_missing_and_new_pictures():
+    both = dataset(picture(), picture(2, "b.png", keep=[]))
+    assert counts(both, dataset(picture()), "empty pictures") == {"picture": 1}
+    assert counts(both, dataset(picture())) == {}, "a format without empty pictures may drop them"
+    assert counts(dataset(picture()), both) == {"picture": 1}
+    larger = picture().replace(instances=Instances.empty((9, 9)))
+    assert counts(dataset(picture()), dataset(larger)) == {"picture": 1}
+
+
+def test_pictures_of_one_name_are_paired_in_order():
+    twice = dataset(picture(1, "x/a.png"), picture(2, "y/a.png", keep=[0]))
+    assert compare(twice, twice).clean
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "right"),
+    [
+        ("scores", {"scores": [0.5, 0.5, 0.5]}, {"scores": [0.5, 0.25, 0.5]}),
+        ("scores", {"scores": [0.5, 0.5, 0.5]}, {}),
+        ("crowd", {"crowd": [False, True, False]}, {}),
+        ("ids", {"ids": [1, 2, 3]}, {"ids": [1, 4, 3]}),
+        ("group", {"extras": {"group": [-1, 2, -1]}}, {}),
+        (
+            "attributes",
+            {"extras": {"attributes": ["{}", '{"a":1}', "{}"]}},
+            {"extras": {"attributes": ["{}"] * 3}},
+        ),
+    ],
+)
+def test_columns(kind, left, right):
+    was, became = dataset(picture(**left)), dataset(picture(**right))
+    assert set(counts(was, became, kind)) == {kind}
+    assert counts(was, became) == {}
+    same = dataset(picture(**left))
+    assert counts(was, same, kind) == {}
+
+
+def test_a_column_that_says_nothing_equals_its_absence():
+    spelled = picture(crowd=[False] * 3, extras={"group": [-1] * 3, "attributes": ['{"a": 1}', "{}", "{}"]})
+    other = picture(extras={"attributes": ['{"a":1}', "{}", "{}"]})
+    assert counts(dataset(spelled), dataset(other), "crowd", "group", "attributes") == {}
+
+
+def test_records():
+    was = dataset(picture().replace(video="v", frame=1, split="val", attributes={"a": 1}))
+    became = dataset(picture(5))
+    expected = {"picture ids": 1, "videos": 2, "splits": 1, "picture attributes": 1}
+    assert counts(was, became, *expected) == expected
+
+
+def test_boxes_are_compared_where_there_are_no_masks():
+    def boxed(end):
+        return dataset(Record(None, SIZE, Instances(SIZE, [[0, 0, 4, 4], [5, 5, 7, end]], [0, 0]), 3))
+
+    assert compare(boxed(8), boxed(8.0005), set()).exact == 2
+    found = compare(boxed(8), boxed(7), set())
+    assert found.counts == {"masks": 1}
+    assert found.least_iou == pytest.approx(2 / 3)
+
+
+def test_examples_are_bounded_but_counts_are_not():
+    many = dataset(*(picture(n, f"{n}.png") for n in range(80)))
+    found = compare(
+        many, Dataset([record.replace(instances=record.instances[:1]) for record in many], many.classes)
+    )
+    assert found.counts["object"] == 160
+    assert len(found.examples) == EXAMPLES
+    assert found.as_dict()["differences"] == found.counts

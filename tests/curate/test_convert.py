@@ -1,0 +1,99 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from delineate.curate.convert import convert, read, side_file
+from delineate.dataset import Dataset, Record
+from delineate.errors import DelineateError, FormatError
+from delineate.formats import coco
+from delineate.instances import Instances
+from delineate.masks import Masks
+
+SIZE = (6, 7)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Two pictures of one name in different folders; the second without objects."""
+    dense = np.zeros((2, *SIZE), bool)
+    dense[0, 0:5, 0:5] = dense[1, 3:6, 5:7] = True
+    dense[0, 2, 2] = False
+    records = []
+    for id_, folder, instances in (
+        (4, "x", Instances.of(Masks.from_dense(dense))),
+        (9, "y", Instances.empty(SIZE)),
+    ):
+        path = tmp_path / "in" / folder / "ä.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (SIZE[1], SIZE[0]), (id_, 0, 0)).save(path)
+        records.append(Record(path, SIZE, instances, id_))
+    coco.write(Dataset(records, ["cell"], {"info": {"year": 2026}}), tmp_path / "in" / "a.json")
+    return tmp_path / "in" / "a.json"
+
+
+def test_nothing_is_lost_between_files_of_one_format(source, tmp_path):
+    done = convert(source, tmp_path / "out" / "b.json", "coco")
+    assert (done.source, done.target, done.lost, done.side) == ("coco", "coco", (), None)
+    assert done.certificate.clean
+    assert done.certificate.exact == 2
+    back = coco.read(tmp_path / "out" / "b.json")
+    assert back == coco.read(source)
+    assert [record.path.is_file() for record in back] == [True, True], "left where they are"
+
+
+@pytest.mark.parametrize("how", ["copy", "link"])
+def test_pictures_come_along(source, tmp_path, how):
+    convert(source, tmp_path / "out" / "b.json", "coco", pictures=how)
+    placed = [record.path for record in coco.read(tmp_path / "out" / "b.json")]
+    assert [path.relative_to(tmp_path).as_posix() for path in placed] == [
+        "out/images/x/ä.png",
+        "out/images/y/ä.png",
+    ]
+    assert [path.is_symlink() for path in placed] == [how == "link"] * 2
+    assert [Image.open(path).getpixel((0, 0))[0] for path in placed] == [4, 9]
+
+
+@pytest.fixture
+def poor(monkeypatch):
+    """COCO as a format that keeps neither holes nor empty pictures nor ids."""
+    monkeypatch.setattr(coco, "KEEPS", coco.KEEPS - {"holes", "empty pictures", "picture ids"})
+
+
+def test_a_loss_is_said_before_anything_is_written(source, tmp_path, poor):
+    with pytest.raises(DelineateError, match=r"holes in masks: 1 \(first: ä.png, object 1\)") as caught:
+        convert(source, tmp_path / "out" / "b.json", "coco")
+    assert "the ids of pictures" not in str(caught.value), "they are bookkeeping"
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_way_back_is_exact(source, tmp_path, poor):
+    done = convert(source, tmp_path / "b.json", "coco", allow_loss=True)
+    assert done.side == side_file(tmp_path / "b.json") == tmp_path / "b.delineate.json"
+    assert {loss.kind for loss in done.lost} == {"holes", "empty pictures", "picture ids"}
+    name, back = read(tmp_path / "b.json")
+    assert name == "coco"
+    assert back == coco.read(source)
+    assert back.attributes == {"info": {"year": 2026}}
+
+
+def test_a_side_file_of_another_state_is_not_used(source, tmp_path, poor, caplog):
+    convert(source, tmp_path / "b.json", "coco", allow_loss=True)
+    content = json.loads((tmp_path / "b.json").read_text("utf-8"))
+    content["annotations"].pop()
+    (tmp_path / "b.json").write_text(json.dumps(content), "utf-8")
+    assert sum(len(record.instances) for record in read(tmp_path / "b.json")[1]) == 1
+    assert "was edited since b.delineate.json was written" in caplog.text
+
+
+def test_the_source_is_never_written_over(source):
+    before = source.read_bytes()
+    with pytest.raises(FormatError, match="target must be another file"):
+        convert(source, source, "coco")
+    assert source.read_bytes() == before
+
+
+def test_unknown_formats_are_refused(source, tmp_path):
+    with pytest.raises(ValueError, match="name must be one of"):
+        convert(source, tmp_path / "b", "cocoo")
