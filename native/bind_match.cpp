@@ -1,10 +1,12 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/unique_ptr.h>
 
 #include <stdexcept>
 
 #include "match.hpp"
+#include "verdicts.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -26,6 +28,12 @@ nb::ndarray<nb::numpy, T> to_numpy(std::vector<T>&& values, const std::array<siz
     auto* kept = new std::vector<T>(std::move(values));
     nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
     return nb::ndarray<nb::numpy, T>(kept->data(), N, shape.data(), owner);
+}
+
+// The caller's own array, read-only.
+template <class T>
+auto lend(const Column<T>& column) {
+    return nb::ndarray<nb::numpy, const T, nb::ndim<1>>(column);
 }
 
 std::vector<const Rle*> pointers(const nb::tuple& images) {
@@ -103,6 +111,58 @@ nb::tuple cell_matches(const Column<double>& truth_ids, const Column<double>& tr
                           to_numpy<uint8_t, 3>(std::move(result.detection_ignored), {A, T, D}));
 }
 
+nb::tuple pairs(const PyTruths& truths, const PyDetections& detections, const Overlap& overlap, double floor) {
+    Pairs result;
+    {
+        nb::gil_scoped_release release;
+        result = overlapping_pairs(truths.view(), detections.view(), overlap, floor, 0);
+    }
+    const size_t count = result.truths.size(), rows = result.offsets.size();
+    return nb::make_tuple(to_numpy<int64_t, 1>(std::move(result.offsets), {rows}),
+                          to_numpy<int64_t, 1>(std::move(result.truths), {count}),
+                          to_numpy<double, 1>(std::move(result.ious), {count}));
+}
+
+nb::tuple verdicts(const PyTruths& truths, const PyDetections& detections, const nb::tuple& of_pairs, int64_t classes,
+                   const Column<double>& thresholds, const std::array<double, 2>& range, int64_t limit, int64_t rule) {
+    const auto offsets = nb::cast<Column<int64_t>>(of_pairs[0]), partners = nb::cast<Column<int64_t>>(of_pairs[1]);
+    const auto ious = nb::cast<Column<double>>(of_pairs[2]);
+    const size_t D = detections.labels.size(), T = thresholds.size();
+    if (T > 32 || offsets.size() != D + 1 || partners.size() != ious.size() || rule < 0 || rule > 2)
+        throw std::invalid_argument("judge: at most 32 thresholds, and pairs of these detections.");
+    Verdicts result;
+    {
+        nb::gil_scoped_release release;
+        result = judge(truths.view(), detections.view(), {view(offsets), view(partners), view(ious)},
+                       {classes, view(thresholds), range, limit, static_cast<Rule>(rule)}, 0);
+    }
+    return nb::make_tuple(to_numpy<int64_t, 1>(std::move(result.rank), {D}),
+                          to_numpy<uint32_t, 1>(std::move(result.hit), {D}),
+                          to_numpy<uint32_t, 1>(std::move(result.ignored), {D}),
+                          to_numpy<int64_t, 2>(std::move(result.matches), {T, D}));
+}
+
+nb::ndarray<nb::numpy, double> resampled(const PyTruths& truths, const Column<uint8_t>& positive,
+                                         const PyDetections& detections, const nb::tuple& verdict, int64_t classes,
+                                         int64_t thresholds, const Column<double>& recalls,
+                                         const nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& weights) {
+    const auto rank = nb::cast<Column<int64_t>>(verdict[0]);
+    const auto hit = nb::cast<Column<uint32_t>>(verdict[1]), ignored = nb::cast<Column<uint32_t>>(verdict[2]);
+    const size_t D = detections.labels.size();
+    if (rank.size() != D || hit.size() != D || ignored.size() != D || positive.size() != truths.labels.size() ||
+        weights.shape(1) + 1 != truths.offsets.size())
+        throw std::invalid_argument("resampled_precision: columns must have one entry per object, weights one per image.");
+    std::vector<double> result;
+    {
+        nb::gil_scoped_release release;
+        result = resampled_precision(truths.view(), view(positive), detections.view(), {view(rank), view(hit), view(ignored)},
+                                     {classes, thresholds, view(recalls), view(weights)}, 0);
+    }
+    const std::array<size_t, 3> shape{weights.shape(0), static_cast<size_t>(classes), static_cast<size_t>(thresholds)};
+    result.resize(shape[0] * shape[1] * shape[2], -1);
+    return to_numpy(std::move(result), shape);
+}
+
 }  // namespace
 
 void bind_match(nb::module_& m) {
@@ -110,10 +170,19 @@ void bind_match(nb::module_& m) {
     nb::class_<PyTruths>(m, "Truths", "Truths of all images as flat columns.")
         .def(nb::init<Column<int64_t>, Column<int64_t>, Column<double>, Column<uint8_t>, Column<uint8_t>>(),
              "offsets"_a.noconvert(), "labels"_a.noconvert(), "areas"_a.noconvert(), "crowd"_a.noconvert(),
-             "lost"_a.noconvert());
+             "lost"_a.noconvert())
+        .def_prop_ro("offsets", [](const PyTruths& self) { return lend(self.offsets); })
+        .def_prop_ro("labels", [](const PyTruths& self) { return lend(self.labels); })
+        .def_prop_ro("areas", [](const PyTruths& self) { return lend(self.areas); })
+        .def_prop_ro("crowd", [](const PyTruths& self) { return lend(self.crowd); })
+        .def_prop_ro("lost", [](const PyTruths& self) { return lend(self.lost); });
     nb::class_<PyDetections>(m, "Detections", "Detections of all images as flat columns.")
         .def(nb::init<Column<int64_t>, Column<int64_t>, Column<double>, Column<double>>(), "offsets"_a.noconvert(),
-             "labels"_a.noconvert(), "scores"_a.noconvert(), "areas"_a.noconvert());
+             "labels"_a.noconvert(), "scores"_a.noconvert(), "areas"_a.noconvert())
+        .def_prop_ro("offsets", [](const PyDetections& self) { return lend(self.offsets); })
+        .def_prop_ro("labels", [](const PyDetections& self) { return lend(self.labels); })
+        .def_prop_ro("scores", [](const PyDetections& self) { return lend(self.scores); })
+        .def_prop_ro("areas", [](const PyDetections& self) { return lend(self.areas); });
     m.def(
         "mask_overlap",
         [](const nb::tuple& truths, const nb::tuple& detections) {
@@ -136,4 +205,17 @@ void bind_match(nb::module_& m) {
           "ignored"_a.noconvert(), "detection_ids"_a.noconvert(), "detection_areas"_a.noconvert(), "overlaps"_a.noconvert(),
           "thresholds"_a.noconvert(), "ranges"_a.noconvert());
     m.def("count_matches", &counts, "truths"_a, "detections"_a, "overlap"_a, "thresholds"_a.noconvert());
+    m.def("overlapping_pairs", &pairs, "truths"_a, "detections"_a, "overlap"_a, "floor"_a,
+          nb::sig("def overlapping_pairs(truths: Truths, detections: Detections, overlap: Overlap, floor: float) -> "
+                  "tuple[NDArray[numpy.int64], NDArray[numpy.int64], NDArray[numpy.float64]]"));
+    m.def("judge", &verdicts, "truths"_a, "detections"_a, "pairs"_a, "classes"_a, "thresholds"_a.noconvert(), "range"_a,
+          "limit"_a, "rule"_a,
+          nb::sig("def judge(truths: Truths, detections: Detections, pairs: tuple, classes: int, thresholds: "
+                  "NDArray[numpy.float64], range: tuple[float, float], limit: int, rule: int) -> tuple[NDArray[numpy.int64], "
+                  "NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.int64]]"));
+    m.def("resampled_precision", &resampled, "truths"_a, "positive"_a.noconvert(), "detections"_a, "verdict"_a, "classes"_a,
+          "thresholds"_a, "recalls"_a.noconvert(), "weights"_a.noconvert(),
+          nb::sig("def resampled_precision(truths: Truths, positive: NDArray[numpy.uint8], detections: Detections, verdict: "
+                  "tuple, classes: int, thresholds: int, recalls: NDArray[numpy.float64], weights: NDArray[numpy.int32]) -> "
+                  "NDArray[numpy.float64]"));
 }

@@ -4,6 +4,7 @@ from delineate.metrics.ap import AREA_RANGES, RECALLS, THRESHOLDS, Report, evalu
 from delineate.metrics.columns import Fields
 from delineate.metrics.matching import Matching, matching
 from delineate.metrics.panoptic import PanopticReport, Quality, evaluate_panoptic
+from delineate.metrics.verdicts import Verdicts, verdicts
 
 __all__ = [
     "AREA_RANGES",
@@ -14,7 +15,9 @@ __all__ = [
     "PanopticReport",
     "Quality",
     "Report",
+    "Verdicts",
     "evaluate",
     "evaluate_panoptic",
     "matching",
+    "verdicts",
 ]
