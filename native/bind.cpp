@@ -8,6 +8,7 @@ void bind_images(nb::module_&);
 void bind_decode(nb::module_&);
 void bind_match(nb::module_&);
 void bind_algebra(nb::module_&);
+void bind_pairs(nb::module_&);
 
 NB_MODULE(_core, m) {
     nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no mistake of the user's
@@ -17,4 +18,5 @@ NB_MODULE(_core, m) {
     bind_decode(m);
     bind_match(m);
     bind_algebra(m);
+    bind_pairs(m);
 }

@@ -1,88 +1,12 @@
 #include "pairs.hpp"
 
-#include <bit>
 #include <cmath>
 
-#include "simd.hpp"
+#include "open_mask.hpp"
 
 namespace delineate {
 
 namespace {
-
-DELINEATE_SIMD_CLONES
-int64_t shared_bits(const uint64_t* a, const uint64_t* b, int64_t n) {
-    int64_t sum = 0;
-    for (int64_t k = 0; k < n; ++k) sum += std::popcount(a[k] & b[k]);
-    return sum;
-}
-
-// One mask opened for many comparisons. Where that is not much larger than its runs, they become bits: one band of 64 rows
-// after the other, one word for each column of the box.
-class Shape {
-   public:
-    Shape() = default;
-    Shape(std::span<const uint32_t> runs, int64_t height) : box(tight_box(runs, height)), runs_(runs) {
-        for (size_t k = 1; k < runs.size(); k += 2) area += runs[k];
-        if (box.empty()) return;
-        first_band_ = box.y0 / 64;
-        bands_ = (box.y1 + 63) / 64 - first_band_;
-        const int64_t words = bands_ * box.width();
-        if (words > 64 + 16 * static_cast<int64_t>(runs.size())) return;
-        bits_.assign(static_cast<size_t>(words), 0);
-        for_each_span(runs, height, [&](int64_t x, int64_t y0, int64_t y1) {
-            for (int64_t y = y0; y < y1;) {
-                const int64_t count = std::min(y1 - y, 64 - y % 64);
-                const uint64_t ones = count == 64 ? ~uint64_t{0} : ((uint64_t{1} << count) - 1) << (y % 64);
-                bits_[(y / 64 - first_band_) * box.width() + x - box.x0] |= ones;
-                y += count;
-            }
-        });
-    }
-
-    int64_t intersection(const Shape& other) const {
-        const Box common{std::max(box.x0, other.box.x0), std::max(box.y0, other.box.y0),
-                         std::min(box.x1, other.box.x1), std::min(box.y1, other.box.y1)};
-        if (common.empty()) return 0;
-        return bits_.empty() || other.bits_.empty() ? merge_runs(other) : merge_bits(other, common);
-    }
-
-    Box box;
-    int64_t area = 0;
-
-   private:
-    int64_t merge_bits(const Shape& other, const Box& common) const {
-        int64_t sum = 0;
-        for (int64_t band = common.y0 / 64; band < (common.y1 + 63) / 64; ++band)
-            sum += shared_bits(word(band, common.x0), other.word(band, common.x0), common.width());
-        return sum;
-    }
-    const uint64_t* word(int64_t band, int64_t x) const {
-        return bits_.data() + (band - first_band_) * box.width() + x - box.x0;
-    }
-
-    int64_t merge_runs(const Shape& other) const {
-        int64_t sum = 0;
-        OnesCursor a(runs_), b(other.runs_);
-        while (!a.done() && !b.done()) {
-            sum += std::max<int64_t>(0, std::min(a.end, b.end) - std::max(a.begin, b.begin));
-            (a.end < b.end ? a : b).next();
-        }
-        return sum;
-    }
-
-    std::span<const uint32_t> runs_;  // of an Rle that outlives this
-    int64_t first_band_ = 0, bands_ = 0;
-    std::vector<uint64_t> bits_;
-};
-
-std::vector<Shape> shapes_of(const Rle& rle) {
-    std::vector<Shape> shapes(static_cast<size_t>(rle.size()));
-    const int64_t grain = worth_a_thread(rle.size(), 8 * static_cast<int64_t>(rle.counts.size()));
-    parallel_for(rle.size(), grain, 0, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) shapes[i] = Shape(rle.runs(i), rle.height);
-    });
-    return shapes;
-}
 
 // Kept boxes by where their middles are, on a uniform grid. Of two boxes with an IoU above t, the shared width is above
 // t * the larger width w, so the middles are less than (1 - t) * w apart, and the smaller width is above t * w.
@@ -159,7 +83,7 @@ std::vector<int64_t> suppress(std::span<const float> boxes, std::span<const int6
 }  // namespace
 
 std::vector<double> mask_iou(const Rle& a, const Rle& b, std::span<const uint8_t> crowd) {
-    const auto rows = shapes_of(a), columns = shapes_of(b);
+    const auto rows = open_masks(a), columns = open_masks(b);
     const int64_t n = a.size(), m = b.size();
     std::vector<double> out(static_cast<size_t>(n * m));
     parallel_for(n, worth_a_thread(n, 64 * n * m), 0, [&](int64_t begin, int64_t end) {
@@ -176,7 +100,7 @@ std::vector<double> mask_iou(const Rle& a, const Rle& b, std::span<const uint8_t
 }
 
 std::vector<int64_t> mask_nms(const Rle& rle, std::span<const int64_t> order, double threshold) {
-    const auto shapes = shapes_of(rle);
+    const auto shapes = open_masks(rle);
     std::vector<float> boxes;
     for (const auto& shape : shapes)
         for (const int64_t v : {shape.box.x0, shape.box.y0, shape.box.x1, shape.box.y1})

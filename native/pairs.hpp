@@ -17,4 +17,14 @@ std::vector<int64_t> mask_nms(const Rle& rle, std::span<const int64_t> order, do
 // boxes: (N, 4) x0, y0, x1, y1, finite. IoU in float32; a box without area overlaps nothing.
 std::vector<int64_t> box_nms(std::span<const float> boxes, std::span<const int64_t> order, float threshold);
 
+// Pairs of objects that share something, sorted by `first`, then by `second`.
+struct Pairs {
+    std::vector<int64_t> first, second;
+    std::vector<double> shared;  // pixels, or area
+};
+// Of `a` with `b`, or of `a` with itself where b is null: each pair once, first < second.
+Pairs mask_pairs(const Rle& a, const Rle* b);
+// Boxes (N, 4) x0, y0, x1, y1, finite.
+Pairs box_pairs(std::span<const double> a, const std::span<const double>* b);
+
 }  // namespace delineate
