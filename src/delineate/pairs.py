@@ -67,7 +67,7 @@ def overlaps(
             a, b = algebra.boundary_band(a), None if b is None else algebra.boundary_band(b)
         own = a.areas.astype(np.float64)
         others = own if b is None else _same_size(a, b).areas.astype(np.float64)
-        found = Pairs(*_core.masks_pairs(a.runs, None if b is None else b.runs))
+        found = _pairs(*_core.masks_pairs(a.runs, None if b is None else b.runs))
     else:
         if isinstance(b, Masks) or measure == "boundary_iou":
             raise TypeError(
@@ -76,7 +76,7 @@ def overlaps(
         boxes, rest = _boxes("a", a), None if b is None else _boxes("b", b)
         own = _box_areas(boxes)
         others = own if rest is None else _box_areas(rest)
-        found = Pairs(*_core.boxes_pairs(boxes.ravel(), None if rest is None else rest.ravel()))
+        found = _pairs(*_core.boxes_pairs(boxes.ravel(), None if rest is None else rest.ravel()))
     flags = None if crowd is None else _crowd(crowd, len(others))
     value = found.value
     if measure != "shared":
@@ -143,6 +143,10 @@ def boundary_iou(
     bands = algebra.boundary_band(a, width), algebra.boundary_band(b, width)
     found = bands[0].iou(bands[1], crowd)
     return np.minimum(found, a.iou(b, crowd)) if at_most_iou else found
+
+
+def _pairs(first: NDArray[np.int64], second: NDArray[np.int64], shared: NDArray[np.float64]) -> Pairs:
+    return Pairs(first.view(np.int64), second.view(np.int64), shared)  # numpy has two names for 64 bits
 
 
 def _dense(pairs: Pairs, a: Masks, b: Masks) -> NDArray[np.float64]:
