@@ -60,6 +60,13 @@ def read(saved):
 # Reading
 
 
+def test_bytes_that_are_no_text_are_named(saved):
+    path = saved(content([entry(3), entry(4, segmentation={"size": [5, 6], "counts": "XX"})]))
+    path.write_bytes(path.read_bytes().replace(b"XX", b"\x80"))
+    with pytest.raises(FormatError, match="annotation 4: segmentation must be text in UTF-8"):
+        coco.read(path)
+
+
 def test_a_whole_file(read, tmp_path):
     crowd = {"size": [5, 6], "counts": [0, 2, 28]}
     second = entry(9, category_id=7, iscrowd=1, area=2, bbox=[0, 0, 1, 2], segmentation=crowd)

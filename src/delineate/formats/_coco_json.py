@@ -210,6 +210,10 @@ def masks(path: Path, entries: Sequence[Annotation], names: Sequence[str], size:
         position = int(re.match(r"\d*", place)[0] or 0)  # type: ignore[index]
         text = f"segmentation must be a list of polygons or a run-length mask: {message}."
         raise FormatError(path, names[position], text) from error
+    except UnicodeDecodeError as error:
+        broken = next(n for n, raw in enumerate(raws) if raw.decode(errors="replace").encode() != raw)
+        text = "segmentation must be text in UTF-8, got other bytes."
+        raise FormatError(path, names[broken], text) from error
     ready = [_checked(path, name, item, size) for name, item in zip(names, found, strict=True)]
     try:
         return Masks.from_coco(ready, size)
