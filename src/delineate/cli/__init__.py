@@ -63,6 +63,24 @@ _add(
     "coco.json yolo/ --to yolo --pictures copy",
     "coco.json voc/ --to voc --allow-loss --json certificate.json",
 )
+_add(
+    "split",
+    "Deal the pictures of a dataset out to parts, so that every class is shared out alike.",
+    "all.json parts/ --parts train=0.8,val=0.1,test=0.1",
+    "all.json yolo/ --to yolo --group patient --seed 7",
+)
+_add(
+    "merge",
+    "Make one dataset of several; a taxonomy file says what becomes of their classes.",
+    "a.json b.json --out both.json",
+    "street=cityscapes/ coco=coco.json --taxonomy universal.toml --out all.json --to coco",
+)
+_add(
+    "filter",
+    "Keep the objects of a dataset that meet every condition.",
+    "all.json large.json --classes person,car --min-area 1024 --no-empty",
+)
+_add("sample", "Draw some pictures of a dataset.", "all.json few.json --count 50 --seed 1")
 _add("models", "List the models that are here, and those that can be trained, with their licences.", "")
 
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from delineate import formats
 from delineate.curate.certificate import Certificate, compare
@@ -86,12 +87,7 @@ def convert(
         )
     if module.SUFFIX and target.resolve() == source.resolve():
         raise FormatError(target, "", "target must be another file than the source, got the same.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The formats without a place for pictures find them in a folder `images` beside the file.
-    if "pictures" in inspect.signature(module.write).parameters:
-        module.write(dataset, target, **({} if pictures is None else {"pictures": pictures}))
-    else:
-        module.write(_placed(dataset, target.parent / "images", pictures or "leave"), target)
+    write(dataset, target, to, pictures)
     certificate = compare(dataset, module.read(target), module.KEEPS)
     side = _write_side(dataset, target) if lost else None
     return Conversion(dataset, origin, to, tuple(lost), certificate, side)
@@ -108,6 +104,37 @@ def read(source: str | Path, origin: str | None = None) -> tuple[str, Dataset]:
     name = formats.detect(source) if origin is None else origin
     kept = _read_side(source)
     return name, formats.get(name).read(source) if kept is None else kept
+
+
+def write(dataset: Dataset, target: str | Path, to: str, pictures: Placing | None = None) -> None:
+    """Write a dataset and put its pictures where the format wants them.
+
+    Formats without a place for pictures get them in a folder `images` beside the file.
+
+    Args:
+        dataset: What to write.
+        target: The file, or an empty or new folder for formats that are one.
+        to: Name of the format.
+        pictures: Whether to link, copy or leave the pictures; None as `convert` says.
+
+    Raises:
+        FormatError: The target is a folder with content.
+    """
+    module, target = formats.get(to), Path(target)
+    _check_free(target, to)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if "pictures" in inspect.signature(module.write).parameters:
+        options: dict[str, Any] = {} if pictures is None else {"pictures": pictures}
+        module.write(dataset, target, **options)
+    else:
+        module.write(_placed(dataset, target.parent / "images", pictures or "leave"), target)
+
+
+def _check_free(target: Path, to: str) -> None:
+    if not formats.get(to).SUFFIX and target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FormatError(
+            target, "", f"target must be an empty or new folder for {to}, got one with content."
+        )
 
 
 def _placed(dataset: Dataset, folder: Path, how: Placing) -> Dataset:

@@ -1,0 +1,31 @@
+"""What the commands on datasets share: reading any format, writing, and saying what a format cannot hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from delineate import formats
+from delineate.curate import convert
+from delineate.curate.losses import losses
+from delineate.dataset import Dataset
+
+To = Annotated[str | None, Parameter(help="The format to write; that of the source by default.")]
+Pictures = Annotated[
+    Literal["link", "copy", "leave"] | None,
+    Parameter(help="Default: link for formats with a place for pictures, leave for the others."),
+]
+
+
+def save(dataset: Dataset, target: Path, to: str, pictures: Literal["link", "copy", "leave"] | None) -> None:
+    """Write a dataset and print what was written and what the format could not hold."""
+    console = Console(highlight=False, soft_wrap=True)
+    convert.write(dataset, target, to, pictures)
+    objects = sum(len(record.instances) for record in dataset)
+    console.print(f"{target} ({to}): {len(dataset)} pictures, {objects} objects", markup=False)
+    for loss in losses(dataset, formats.get(to).KEEPS):
+        if loss.grave:
+            console.print(f"Note: {to} cannot hold {loss}", style="yellow", markup=False)

@@ -1,0 +1,19 @@
+from synthetic import nuclei_dataset
+
+from delineate.formats import coco
+
+
+def test_small_objects_go(run, tmp_path):
+    coco.write(nuclei_dataset(tmp_path, count=2), tmp_path / "a.json")
+    areas = sorted(
+        a for record in coco.read(tmp_path / "a.json") for a in record.instances.masks.areas.tolist()
+    )
+    limit = areas[len(areas) // 2]
+    done = run("filter", tmp_path / "a.json", tmp_path / "b.json", "--min-area", limit)
+    assert done.code == 0
+    found = [a for record in coco.read(tmp_path / "b.json") for a in record.instances.masks.areas.tolist()]
+    assert sorted(found) == [area for area in areas if area >= limit]
+    done = run("filter", tmp_path / "a.json", tmp_path / "c.json", "--classes", "car")
+    assert (done.code, "got 'car'" in done.err) == (2, True)
+    done = run("filter", tmp_path / "a.json", tmp_path / "c.json", "--min-area", 1e9, "--no-empty")
+    assert (done.code, len(coco.read(tmp_path / "c.json"))) == (0, 0)

@@ -1,0 +1,40 @@
+import pytest
+from synthetic import nuclei_dataset
+
+from delineate import formats
+from delineate.formats import coco
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "in").mkdir()
+    coco.write(nuclei_dataset(tmp_path / "in", count=5), tmp_path / "in" / "a.json")
+    return tmp_path / "in" / "a.json"
+
+
+def test_formats_without_splits_get_one_file_each(run, source, tmp_path):
+    done = run("split", source, tmp_path / "out", "--parts", "train=0.6,val=0.4", "--to", "coco")
+    assert done.code == 0
+    assert "train.json (coco): 3 pictures" in done.out
+    parts = [coco.read(tmp_path / "out" / f"{name}.json") for name in ("train", "val")]
+    assert sorted(record.name for part in parts for record in part) == sorted(
+        r.name for r in coco.read(source)
+    )
+
+
+def test_formats_with_splits_keep_them(run, source, tmp_path):
+    able = [
+        name
+        for name in formats.names()
+        if "splits" in formats.get(name).KEEPS and not formats.get(name).SUFFIX
+    ]
+    if not able:
+        pytest.skip("no format with splits yet")
+    done = run("split", source, tmp_path / "out", "--parts", "train=3,val=2", "--to", able[0])
+    assert done.code == 0
+    assert sorted(record.split for record in formats.read(tmp_path / "out")) == ["train"] * 3 + ["val"] * 2
+
+
+def test_mistakes(run, source, tmp_path):
+    done = run("split", source, tmp_path / "out", "--parts", "train,val")
+    assert (done.code, "--parts must be like train=0.8,val=0.2, got 'train,val'" in done.err) == (2, True)
