@@ -9,6 +9,7 @@ void bind_decode(nb::module_&);
 void bind_match(nb::module_&);
 void bind_algebra(nb::module_&);
 void bind_pairs(nb::module_&);
+void bind_codecs(nb::module_&);
 
 NB_MODULE(_core, m) {
     nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no mistake of the user's
@@ -19,4 +20,5 @@ NB_MODULE(_core, m) {
     bind_match(m);
     bind_algebra(m);
     bind_pairs(m);
+    bind_codecs(m);
 }

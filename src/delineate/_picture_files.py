@@ -1,4 +1,4 @@
-"""Picture files opened and decoded without losing depth. Serves `image`.
+"""Picture files opened and decoded without losing depth. Serves `image`, and `codecs` for masks in picture files.
 
 Pillow reads almost everything. Three things it does differently from what `image` promises are put right
 here: it cuts 16-bit RGB down to 8 bits, it warns where the process-wide limit of pixels is passed, and it
