@@ -67,7 +67,8 @@ def sniff(path: str | Path) -> bool:
     except (OSError, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     panoptic = b'"segments_info"' in lists[1][:100_000]
-    return all(text.startswith(b"[") for text in lists) and not panoptic
+    # With "videos" it is CocoVID, which youtube_vis reads.
+    return all(text.startswith(b"[") for text in lists) and not panoptic and "videos" not in keys
 
 
 def read(path: str | Path, images: str | Path | None = None) -> Dataset:
