@@ -40,10 +40,11 @@ from delineate.tracks import Tracks, tracks
 
 KEEPS = frozenset(
     {"boxes", "masks", "holes", "parts", "overlaps", "empty masks", "crowd", "scores", "ids", "area"}
-    | {"annotation_id", "instance order", "class order", "empty pictures", "picture ids", "videos", "info"}
+    | {"instance order", "class order", "empty pictures", "picture ids", "videos", "info"}
 )
 """What ``read(write(dataset))`` preserves. Not kept: polygons as drawn (masks keep their pixels), attributes of
-pictures, category ids, unknown keys of annotations. Records come back video by video."""
+pictures, category ids, unknown keys of annotations, annotation ids that differ within a track.
+Records come back video by video."""
 SUFFIX = ".json"
 
 
