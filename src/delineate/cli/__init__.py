@@ -64,6 +64,13 @@ _add(
     "coco.json voc/ --to voc --allow-loss --json certificate.json",
 )
 _add(
+    "check",
+    "Find everything that is wrong with a dataset. Exit code 0: no errors; 1: errors; 2: it could not be read at all.",
+    "labels.json",
+    "yolo/ --json problems.json",
+    "labels.json --fix mended.json",
+)
+_add(
     "split",
     "Deal the pictures of a dataset out to parts, so that every class is shared out alike.",
     "all.json parts/ --parts train=0.8,val=0.1,test=0.1",

@@ -100,7 +100,7 @@ def read(path: str | Path, images: str | Path | None = None) -> Dataset:
     content = coco_json.load(path, coco_json.Content)
     categories, more = coco_json.categories(path, content.categories)
     classes, labels = coco_json.classes(path, categories)
-    found = coco_json.pictures(path, content.images, _roots(path, images))
+    found = coco_json.pictures(path, content.images, roots(path, images))
     entries = content.annotations
     names = [
         f"annotations[{n}]" if entry.id is None else f"annotation {entry.id}"
@@ -175,7 +175,7 @@ def read_results(path: str | Path, truth: str | Path) -> Dataset:
     path, truth = Path(path), Path(truth)
     head = coco_json.load(truth, coco_json.Head)
     classes, labels = coco_json.classes(truth, head.categories)
-    found = coco_json.pictures(truth, head.images, _roots(truth, None))
+    found = coco_json.pictures(truth, head.images, roots(truth))
     entries = coco_json.load(path, list[coco_json.Annotation])
     names = [f"result {n}" for n in range(len(entries))]
     _need_scores(path, entries, names)
@@ -226,8 +226,13 @@ def write_results(
         file.write(b"]\n")
 
 
-def _roots(path: Path, images: str | Path | None) -> list[Path]:
-    """Where the pictures of a file may lie; the last one is the fallback."""
+def roots(path: Path, images: str | Path | None = None) -> list[Path]:
+    """Where the pictures of a file may lie; the last one is the fallback.
+
+    Args:
+        path: The JSON file.
+        images: The only place, if given.
+    """
     if images is not None:
         return [Path(images)]
     folder, above = path.parent, path.parent / ".."
@@ -330,7 +335,7 @@ def _ids_of_truth(dataset: Dataset, truth: Path | None) -> tuple[dict[int | str,
     if missing:
         raise ValueError(f"coco.write_results: classes must be categories of {truth}, got {missing[0]!r}")
     categories = [ids_by_label[names.index(name)] if name in names else -1 for name in dataset.classes]
-    found = coco_json.pictures(truth, head.images, _roots(truth, None))
+    found = coco_json.pictures(truth, head.images, roots(truth))
     counts = Counter(picture.path.name for picture in found if picture.path is not None)
     by_name = {p.path.name: p.id for p in found if p.path is not None and counts[p.path.name] == 1}
     known = {picture.id for picture in found}

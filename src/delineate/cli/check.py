@@ -1,0 +1,82 @@
+"""``delineate check``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from delineate import atomic, formats
+from delineate.cli import _datasets as datasets
+from delineate.curate.check import KINDS, Problem, check, fix, mended
+
+
+def check_command(
+    path: Path,
+    *,
+    json: Annotated[Path | None, Parameter(help="Write all problems to this file.")] = None,
+    pixels: Annotated[bool, Parameter(help="Decode every picture, not only its header.")] = True,
+    fix_to: Annotated[
+        Path | None, Parameter(name="--fix", help="Write a mended dataset here; the original stays as it is.")
+    ] = None,
+    single_objects: Annotated[
+        bool, Parameter(negative="", help="With --fix: clear all crowd flags.")
+    ] = False,
+) -> int:
+    """Checks a dataset; see `delineate check --help`."""
+    console = Console(highlight=False, soft_wrap=True)
+    bar = Console(stderr=True)
+    problems = check(
+        path,
+        pixels=pixels,
+        progress=lambda items, total: track(
+            items, "Checking", total, console=bar, disable=not bar.is_terminal
+        ),
+    )
+    _show(console, path, problems)
+    if json is not None:
+        entries = [
+            {
+                "kind": one.kind,
+                "where": one.where,
+                "problem": one.text,
+                "remedy": one.remedy,
+                "error": one.error,
+            }
+            for one in problems
+        ]
+        content = {"path": path.as_posix(), "problems": entries}
+        atomic.write_bytes(json, msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+    if fix_to is not None:
+        dataset, done = mended(path)
+        dataset, more = fix(dataset, single_objects=single_objects)
+        for kind, count in (Counter(done) + Counter(more)).items():
+            console.print(f"mended {count} x {kind}", markup=False)
+        datasets.save(dataset, fix_to, formats.detect(path), None)
+    return 1 if any(one.error for one in problems) else 0
+
+
+def _show(console: Console, path: Path, problems: list[Problem]) -> None:
+    if not problems:
+        console.print(f"{path}: nothing is wrong", markup=False)
+        return
+    table = Table(title=f"{path}", title_justify="left")
+    table.add_column("problem")
+    table.add_column("how many", justify="right")
+    table.add_column("first")
+    table.add_column("what to do")
+    firsts: dict[str, Problem] = {}
+    for one in problems:
+        firsts.setdefault(one.kind, one)
+    counts = Counter(one.kind for one in problems)
+    for kind in sorted(firsts, key=lambda kind: (not firsts[kind].error, list(KINDS).index(kind))):
+        style: Literal["red", "yellow"] = "red" if firsts[kind].error else "yellow"
+        first = firsts[kind]
+        table.add_row(kind, str(counts[kind]), f"{first.where}: {first.text}", first.remedy, style=style)
+    console.print(table)

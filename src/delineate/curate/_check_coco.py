@@ -1,0 +1,233 @@
+"""Every problem of a COCO file, where its reader stops at the first; and the file without them. Serves `check`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from delineate import atomic
+from delineate.dataset import Dataset
+from delineate.errors import FormatError
+from delineate.formats import _coco_json as coco_json
+from delineate.formats import coco
+from delineate.masks import Masks
+
+KINDS = {
+    "duplicate id": "Number the entries anew. --fix does so for annotations; of equal pictures it keeps the first.",
+    "dangling picture id": "Add the picture, or delete the annotation. --fix deletes it.",
+    "unknown class": "Add the category, or correct the annotation. --fix deletes it.",
+    "polygon too short": "A polygon needs 3 points. --fix deletes it.",
+    "polygon out of bounds": "Cut it at the border of the picture. --fix moves its points to the border.",
+    "polygon crosses itself": "Draw it again: readers disagree about what is inside.",
+    "bad box": "A box is [x, y, width, height], finite, not negative. --fix takes the mask's.",
+    "bad mask": "Its size must be the picture's, and its counts must fill it. --fix deletes it.",
+    "bad entry": "Mend or delete it; it lacks what every entry needs. --fix deletes it.",
+}
+_FAR = 1.0  # pixels beyond the border that rounding explains
+
+Found = tuple[str, str, str]
+Json = dict[str, Any]
+Points = NDArray[np.float64]
+
+
+def problems(path: Path) -> list[Found]:
+    """(kind, where, text) of everything that is wrong with the entries of a COCO file."""
+    return [found for found, _ in _walk(_load(path))]
+
+
+def repaired(path: Path) -> tuple[Json, Counter[str]]:
+    """The content without its problems, and how many of each kind were mended."""
+    content = _load(path)
+    done: Counter[str] = Counter()
+    dead: set[int] = set()
+    renumber = False
+    for (kind, _, _), entry in list(_walk(content)):
+        done[kind] += 1
+        if kind in ("polygon too short", "polygon out of bounds"):
+            continue  # mended below, all at once
+        if kind == "bad box":
+            entry.pop("bbox", None)
+        elif kind == "duplicate id" and "image_id" in entry:
+            renumber = True
+        elif kind == "polygon crosses itself":
+            done[kind] -= 1
+        else:
+            dead.add(id(entry))
+    for name in ("images", "categories", "annotations"):
+        content[name] = [entry for entry in content[name] if id(entry) not in dead]
+    sizes = {entry["id"]: (entry.get("height"), entry.get("width")) for entry in content["images"]}
+    for entry in content["annotations"]:
+        _mend_polygons(entry, sizes[entry["image_id"]])
+    if renumber:
+        for number, entry in enumerate(content["annotations"], 1):
+            entry["id"] = number
+    return content, Counter({kind: count for kind, count in done.items() if count})
+
+
+def read(path: Path, content: Json) -> Dataset:
+    """The dataset of a repaired content; its pictures are looked for from where the file lies."""
+    found = coco_json.pictures(path, content["images"], coco.roots(path))
+    entries = [
+        entry if picture.path is None else entry | {"file_name": str(picture.path.resolve())}
+        for entry, picture in zip(content["images"], found, strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, path.name)
+        atomic.write_bytes(file, msgspec.json.encode(content | {"images": entries}))
+        return coco.read(file)
+
+
+def _load(path: Path) -> Json:
+    content: Json = coco_json.load(path, dict[str, Any])
+    for name in ("images", "categories", "annotations"):
+        entries = content.get(name)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise FormatError(path, name, "must be a list of objects.")
+    return content
+
+
+def _walk(content: Json) -> Iterator[tuple[Found, Json]]:
+    """Every problem with the entry that has it."""
+    yield from _heads(content["images"], "image", "file_name")
+    yield from _heads(content["categories"], "category", "name")
+    pictures = {
+        entry["id"]: entry for entry in reversed(content["images"]) if _key(entry)
+    }  # the first of an id
+    sizes = {id_: (entry.get("height"), entry.get("width")) for id_, entry in pictures.items()}
+    known = {entry.get("id") for entry in content["categories"] if _key(entry)}
+    seen: set[object] = set()
+    for place, entry in enumerate(content["annotations"]):
+        id_ = entry.get("id")
+        where = f"annotations[{place}]" if id_ is None else f"annotation {id_}"
+        image = entry.get("image_id")
+        if not _is_id(image) or not isinstance(entry.get("category_id"), int):
+            yield ("bad entry", where, "must have an image_id and a category_id"), entry
+            continue
+        if image not in sizes:
+            yield (
+                ("dangling picture id", where, f"image_id must be the id of a picture, got {image!r}"),
+                entry,
+            )
+            continue
+        where = f"{pictures[image].get('file_name') or image}, {where}"
+        if id_ is not None and (not isinstance(id_, int) or id_ in seen):
+            yield ("duplicate id", where, f"id must be unique, got {id_!r} again"), entry
+        seen.add(id_ if isinstance(id_, int) else None)
+        if entry["category_id"] not in known:
+            text = f"category_id must be the id of a category, got {entry['category_id']}"
+            yield ("unknown class", where, text), entry
+            continue
+        for kind, text in (*_box(entry.get("bbox")), *_shape(entry.get("segmentation"), sizes[image])):
+            yield (kind, where, text), entry
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _key(entry: Json) -> bool:
+    return _is_id(entry.get("id"))
+
+
+def _heads(entries: list[Json], noun: str, name: str) -> Iterator[tuple[Found, Json]]:
+    seen = set()
+    for place, entry in enumerate(entries):
+        where = f"{noun} {entry.get('id', f'[{place}]')}"
+        if not _key(entry) or not isinstance(entry.get(name, ""), str):
+            yield ("bad entry", where, f"must have an id and a {name}, got {entry.get('id')!r}"), entry
+        elif entry["id"] in seen:
+            yield ("duplicate id", where, f"id must be unique, got {entry['id']!r} again"), entry
+        else:
+            seen.add(entry["id"])
+
+
+def _box(box: object) -> Iterator[tuple[str, str]]:
+    if box is None or box == []:
+        return
+    fine = isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box)
+    if not fine or min(box[2:]) < 0:  # type: ignore[index]
+        yield "bad box", f"bbox must be [x, y, width, height], finite, not negative, got {str(box)[:80]}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
+
+
+def _shape(shape: object, size: tuple[object, object]) -> Iterator[tuple[str, str]]:
+    if isinstance(shape, dict):
+        if isinstance(size[0], int) and isinstance(size[1], int):
+            yield from _runs(shape, (size[0], size[1]))
+        return
+    if shape is None:
+        return
+    if not isinstance(shape, list) or not all(isinstance(part, list) for part in shape):
+        yield "bad mask", f"segmentation must be polygons or a run-length mask, got {str(shape)[:80]}"
+        return
+    for part in shape:
+        if not all(map(_is_number, part)):
+            yield "bad mask", f"polygon must be finite numbers, got {str(part)[:80]}"
+            return
+        if len(part) < 6 or len(part) % 2:
+            yield (
+                "polygon too short",
+                f"polygon must be 3 points (6 numbers) or more, got {len(part)} numbers",
+            )
+            continue
+        points = list(zip(part[0::2], part[1::2], strict=True))
+        if isinstance(size[0], int) and isinstance(size[1], int):
+            off = max(max(-x, -y, x - size[1], y - size[0]) for x, y in points)
+            if off > _FAR:
+                yield (
+                    "polygon out of bounds",
+                    f"polygon must lie in the picture, got a point {off:g} pixels outside",
+                )
+        if _crosses(points):
+            yield "polygon crosses itself", f"polygon of {len(points)} points must not cross itself"
+
+
+def _runs(shape: Json, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
+    if shape.get("size") != list(size):
+        yield "bad mask", f"size must be the picture's {list(size)}, got {shape.get('size')}"
+        return
+    try:
+        Masks.from_rle([shape], size)
+    except (ValueError, TypeError, KeyError) as error:
+        yield "bad mask", str(error).removeprefix("masks[0]: ")
+
+
+def _crosses(points: list[tuple[float, float]]) -> bool:
+    """Whether two edges cross properly (touching is no crossing)."""
+    p = np.array(points, np.float64)
+    q = np.roll(p, -1, axis=0)
+    for begin in range(0, len(p), 64):  # 64 edges against all at a time: memory stays flat
+        a, b = p[begin : begin + 64, None], q[begin : begin + 64, None]
+        apart = _side(a, b, p) * _side(a, b, q) < 0
+        if (apart & (_side(p, q, a) * _side(p, q, b) < 0)).any():
+            return True
+    return False
+
+
+def _side(a: Points, b: Points, c: Points) -> Points:
+    """The sign of the turn a, b, c."""
+    u, v = b - a, c - a
+    turn: Points = np.sign(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])
+    return turn
+
+
+def _mend_polygons(entry: Json, size: tuple[Any, Any]) -> None:
+    shape = entry.get("segmentation")
+    if not isinstance(shape, list):
+        return
+    height, width = size
+    parts = [part for part in shape if len(part) >= 6 and len(part) % 2 == 0]
+    if isinstance(height, int) and isinstance(width, int):
+        limits = (width, height)
+        parts = [[min(max(value, 0), limits[n % 2]) for n, value in enumerate(part)] for part in parts]
+    entry["segmentation"] = parts

@@ -1,0 +1,33 @@
+import json
+
+from synthetic import nuclei_dataset
+
+from delineate.formats import coco
+
+
+def test_a_good_dataset(run, tmp_path):
+    coco.write(nuclei_dataset(tmp_path, count=2), tmp_path / "a.json")
+    done = run("check", tmp_path / "a.json")
+    assert (done.code, "nothing is wrong" in done.out) == (0, True)
+
+
+def test_problems_are_listed_written_and_mended(run, tmp_path):
+    coco.write(nuclei_dataset(tmp_path, count=2), tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text())
+    content["annotations"][0]["image_id"] = 99
+    content["annotations"][1]["bbox"] = [0, 0, -1, 3]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    done = run("check", tmp_path / "a.json", "--json", tmp_path / "p.json", "--fix", tmp_path / "b.json")
+    assert done.code == 1
+    assert "dangling picture id" in done.out
+    problems = json.loads((tmp_path / "p.json").read_text())["problems"]
+    assert [one["kind"] for one in problems] == ["dangling picture id", "bad box"]
+    assert all(one["error"] and one["remedy"] for one in problems)
+    assert run("check", tmp_path / "b.json").code == 0
+    assert json.loads((tmp_path / "a.json").read_text()) == content, "the original stays"
+    assert len(coco.read(tmp_path / "b.json")) == 2
+
+
+def test_no_dataset(run, tmp_path):
+    done = run("check", tmp_path / "nothing.json")
+    assert (done.code, "must exist" in done.err) == (2, True)
