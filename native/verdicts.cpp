@@ -1,6 +1,7 @@
 #include "verdicts.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -129,10 +130,15 @@ void judge_image(const Truths& truths, const Detections& detections, const Pairs
     }
 }
 
-// One detection on its way along the curve.
-struct Step {
-    int64_t image;
-    uint32_t hit, ignored;
+// A detection on the way along the curve that is more than wrong.
+struct Event {
+    uint32_t place, hit, ignored;
+};
+
+// All detections of one class, best first.
+struct Way {
+    std::vector<uint32_t> images;
+    std::vector<Event> events;
 };
 
 // A curve at its n-th hit: hits so far (copies counted), all that counted so far.
@@ -140,49 +146,66 @@ struct Point {
     int64_t hits, all;
 };
 
-// Mean precision at the recalls, or the area under the curve. Copies of one hit follow one another: the last one is the most
-// precise of them, so the envelope needs only that one.
-double mean_precision(const std::vector<Point>& points, int64_t positives, std::span<const double> recalls) {
-    double best = 0, sum = 0;
-    size_t r = recalls.size();
-    const auto recall = [&](int64_t hits) { return static_cast<double>(hits) / static_cast<double>(positives); };
-    if (!points.empty())
-        while (r > 0 && recalls[r - 1] > recall(points.back().hits)) --r;
-    for (size_t n = points.size(); n-- > 0;) {
-        const double hits = static_cast<double>(points[n].hits);
-        best = std::max(best, hits / (static_cast<double>(points[n].all) + kEpsilon));
-        const int64_t before = n > 0 ? points[n - 1].hits : 0;
-        if (recalls.empty()) sum += best * recall(points[n].hits - before);
-        while (r > 0 && (n == 0 || recalls[r - 1] > recall(before))) {
-            sum += best;
-            --r;
-        }
+// How many hits reach each recall level.
+void hits_needed(std::span<const double> recalls, int64_t positives, std::vector<int64_t>& needed) {
+    needed.clear();
+    const double whole = static_cast<double>(positives);
+    for (const double recall : recalls) {
+        int64_t hits = static_cast<int64_t>(recall * whole);
+        while (hits > 0 && static_cast<double>(hits - 1) / whole >= recall) --hits;
+        while (static_cast<double>(hits) / whole < recall) ++hits;
+        needed.push_back(hits);
     }
-    return recalls.empty() ? sum : sum / static_cast<double>(recalls.size());
 }
 
-// One class under one weighting; `points` is scratch space, one list per threshold.
-void accumulate(const std::vector<Step>& steps, int64_t positives, const Resampling& how,
-                std::span<const int32_t> weights, std::vector<std::vector<Point>>& points, double* out) {
-    const size_t T = static_cast<size_t>(how.thresholds);
-    std::vector<int64_t> hits(T, 0), ignored(T, 0);
-    for (auto& list : points) list.clear();
+// Mean precision at the recalls, or the area under the curve. Copies of one hit follow one another: the last one is the most
+// precise of them, so the envelope needs only that one.
+double mean_precision(const std::vector<Point>& points, int64_t positives, const std::vector<int64_t>& needed) {
+    double sum = 0;
+    Point best{0, 1};
+    size_t r = needed.size();
+    const auto precision = [&] { return static_cast<double>(best.hits) / (static_cast<double>(best.all) + kEpsilon); };
+    if (!points.empty())
+        while (r > 0 && needed[r - 1] > points.back().hits) --r;
+    for (size_t n = points.size(); n-- > 0;) {
+        const Point& point = points[n];
+        if (point.hits * best.all > best.hits * point.all) best = point;
+        const int64_t before = n > 0 ? points[n - 1].hits : -1;
+        if (needed.empty())
+            sum += precision() * static_cast<double>(point.hits - std::max<int64_t>(before, 0)) / static_cast<double>(positives);
+        for (; r > 0 && needed[r - 1] > before; --r) sum += precision();
+    }
+    return needed.empty() ? sum : sum / static_cast<double>(needed.size());
+}
+
+// What one thread needs again and again.
+struct Scratch {
+    std::vector<std::vector<Point>> points;  // per threshold
+    std::vector<int64_t> hits, ignored, needed;
+};
+
+// One class under one weighting.
+void accumulate(const Way& way, int64_t positives, const Resampling& how,
+                std::span<const int32_t> weights, Scratch& scratch, double* out) {
+    for (auto& list : scratch.points) list.clear();
+    std::fill(scratch.hits.begin(), scratch.hits.end(), 0);
+    std::fill(scratch.ignored.begin(), scratch.ignored.end(), 0);
     int64_t all = 0;
-    for (const Step& step : steps) {
-        const int64_t weight = weights[step.image];
-        all += weight;
-        if (weight == 0 || !(step.hit | step.ignored)) continue;
-        for (size_t t = 0; t < T; ++t) {
-            const uint32_t bit = uint32_t{1} << t;
-            if (step.ignored & bit) {
-                ignored[t] += weight;
-            } else if (step.hit & bit) {
-                hits[t] += weight;
-                points[t].push_back({hits[t], all - ignored[t]});
-            }
+    size_t place = 0;
+    for (const Event& event : way.events) {
+        while (place <= event.place) all += weights[way.images[place++]];
+        const int64_t weight = weights[way.images[event.place]];
+        if (weight == 0) continue;
+        for (uint32_t bits = event.ignored; bits; bits &= bits - 1) scratch.ignored[std::countr_zero(bits)] += weight;
+        for (uint32_t bits = event.hit & ~event.ignored; bits; bits &= bits - 1) {
+            const int t = std::countr_zero(bits);
+            scratch.hits[t] += weight;
+            scratch.points[t].push_back({scratch.hits[t], all - scratch.ignored[t]});
         }
     }
-    for (size_t t = 0; t < T; ++t) out[t] = mean_precision(points[t], positives, how.recalls);
+    hits_needed(how.recalls, positives, scratch.needed);
+    for (size_t t = 0; t < scratch.points.size(); ++t)
+        out[t] = mean_precision(scratch.points[t], positives, scratch.needed);
 }
 
 }  // namespace
@@ -244,7 +267,7 @@ std::vector<double> resampled_precision(const Truths& truths, std::span<const ui
     const int64_t images = static_cast<int64_t>(truths.offsets.size()) - 1;
     const size_t K = static_cast<size_t>(how.classes), T = static_cast<size_t>(how.thresholds);
     const int64_t B = images > 0 ? static_cast<int64_t>(how.weights.size()) / images : 0;
-    std::vector<std::vector<Step>> steps(K);
+    std::vector<Way> ways(K);
     std::vector<std::vector<int64_t>> owners(K), chosen(K);  // images of the truths; detections
     for (int64_t image = 0; image < images; ++image) {
         for (int64_t g = truths.offsets[image]; g < truths.offsets[image + 1]; ++g)
@@ -264,20 +287,22 @@ std::vector<double> resampled_precision(const Truths& truths, std::span<const ui
                              [&](int64_t a, int64_t b) { return better(detections.scores[a], detections.scores[b]); });
             for (const int64_t d : mine) {
                 const auto after = std::upper_bound(detections.offsets.begin(), detections.offsets.end(), d);
-                steps[k].push_back({after - detections.offsets.begin() - 1, verdict.hit[d], verdict.ignored[d]});
+                if (verdict.hit[d] | verdict.ignored[d])
+                    ways[k].events.push_back({static_cast<uint32_t>(ways[k].images.size()), verdict.hit[d], verdict.ignored[d]});
+                ways[k].images.push_back(static_cast<uint32_t>(after - detections.offsets.begin() - 1));
             }
         }
     });
     std::vector<double> out(static_cast<size_t>(B) * K * T, -1);
     parallel_for(B, 1, threads, [&](int64_t begin, int64_t end) {
-        std::vector<std::vector<Point>> points(T);
+        Scratch scratch{std::vector<std::vector<Point>>(T), std::vector<int64_t>(T), std::vector<int64_t>(T), {}};
         for (int64_t b = begin; b < end; ++b) {
             const auto weights = how.weights.subspan(static_cast<size_t>(b * images), static_cast<size_t>(images));
             for (size_t k = 0; k < K; ++k) {
                 int64_t positives = 0;
                 for (const int64_t image : owners[k]) positives += weights[image];
                 if (positives > 0)
-                    accumulate(steps[k], positives, how, weights, points, out.data() + (static_cast<size_t>(b) * K + k) * T);
+                    accumulate(ways[k], positives, how, weights, scratch, out.data() + (static_cast<size_t>(b) * K + k) * T);
             }
         }
     });

@@ -108,7 +108,7 @@ def errors(judged: Verdicts, *, place: int = 0, background: float = 0.1) -> Erro
     count = len(paired.classes)
     table = np.zeros((count, len(KINDS)), np.int64)
     np.add.at(table, (detections[kinds >= 0], kinds[kinds >= 0]), 1)
-    np.add.at(table, (truths[missed], -1), 1)
+    table[:, -1] += np.bincount(truths[missed], minlength=count)
     labels = np.where(target >= 0, truths[target], detections) if len(truths) else detections
     ap, gains = _gains(judged, place, kinds, labels, mended, np.bincount(truths[missed], minlength=count))
     return Errors(paired.classes, threshold, background, ap, gains, table, kinds, missed)
