@@ -87,6 +87,12 @@ _add(
     "Keep the objects of a dataset that meet every condition.",
     "all.json large.json --classes person,car --min-area 1024 --no-empty",
 )
+_add(
+    "tile",
+    "Cut large pictures into tiles with their masks; --join puts annotated tiles together again.",
+    "slides.json tiles/ --side 1024 --overlap 128",
+    "tiles/annotations.json slides.json --join",
+)
 _add("sample", "Draw some pictures of a dataset.", "all.json few.json --count 50 --seed 1")
 _add("models", "List the models that are here, and those that can be trained, with their licences.", "")
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from delineate import formats, pairs
 from delineate.curate import _check_coco as check_coco
@@ -46,7 +47,10 @@ KINDS = MappingProxyType(
     }
 )
 """Kind of problem -> remedy."""
-_WARNINGS = {"unused class", "duplicate picture", "box disagrees", "outside", "all crowd", "duplicate object"}
+_WARNINGS = frozenset(
+    {"polygon crosses itself", "unused class", "duplicate picture", "box disagrees", "outside"}
+    | {"all crowd", "duplicate object"}
+)
 
 
 @dataclass(frozen=True)
@@ -189,11 +193,15 @@ def _objects(record: Record) -> Iterator[Problem]:
         yield Problem("empty mask", _object(record, n), "mask must have pixels, got none")
     off = np.abs(found.boxes - found.masks.boxes).max(axis=1, initial=0)
     for n in np.flatnonzero((off > BOX_TOLERANCE) & (areas > 0) & ~beyond):
-        text = f"box must fit the mask, got {found.boxes[n].tolist()} for {found.masks.boxes[n].tolist()}"
+        text = f"box must fit the mask, got {_rounded(found.boxes[n])} for {_rounded(found.masks.boxes[n])}"
         yield Problem("box disagrees", _object(record, n), text)
     for first, second, iou in _duplicates(found, DUPLICATE_IOU):
         text = f"covers the same as object {first + 1} of the same class (IoU {iou:.3f})"
         yield Problem("duplicate object", _object(record, second), text)
+
+
+def _rounded(box: NDArray[np.float32]) -> list[float]:
+    return [round(value, 1) for value in box.tolist()]
 
 
 def _object(record: Record, place: int | np.signedinteger[Any]) -> str:
