@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "affine.hpp"
 #include "dense.hpp"
 #include "geometry.hpp"
 #include "outline.hpp"
@@ -289,7 +290,24 @@ void bind_geometry(nb::module_& m) {
     m.def("masks_flip_horizontal", &delineate::flip_horizontal, "runs"_a, release);
     m.def("masks_flip_vertical", &delineate::flip_vertical, "runs"_a, release);
     m.def("masks_rotate180", &delineate::rotate180, "runs"_a, release);
-    m.def("masks_shift", &delineate::shift, "runs"_a, "dy"_a, "dx"_a, "height"_a, "width"_a, release);
+    m.def("masks_shift",
+          [](const Rle& rle, int64_t dy, int64_t dx, int64_t height, int64_t width) {
+              return delineate::shift(rle, dy, dx, height, width);
+          },
+          "runs"_a, "dy"_a, "dx"_a, "height"_a, "width"_a, release);
+    m.def("masks_shift_each",
+          [](const Rle& rle, const Array1<int64_t>& dy, const Array1<int64_t>& dx, int64_t height, int64_t width) {
+              return delineate::shift(rle, view(dy), view(dx), height, width);
+          },
+          "runs"_a, "dy"_a.noconvert(), "dx"_a.noconvert(), "height"_a, "width"_a, release);
+    m.def("masks_affine",
+          [](const Rle& rle, const Array1<double>& inverse, int64_t height, int64_t width) {
+              std::array<double, 6> matrix{};
+              std::copy_n(inverse.data(), std::min<size_t>(6, inverse.size()), matrix.begin());
+              return delineate::affine(rle, matrix, height, width);
+          },
+          "runs"_a, "inverse"_a.noconvert(), "height"_a, "width"_a, release);
+    m.def("masks_resize_area", &delineate::resize_area, "runs"_a, "height"_a, "width"_a, release);
     m.def("masks_resize", &delineate::resize, "runs"_a, "height"_a, "width"_a, release);
 }
 

@@ -87,14 +87,19 @@ Rle rotate180(const Rle& rle) {
 
 Rle flip_vertical(const Rle& rle) { return flip_horizontal(rotate180(rle)); }
 
-Rle shift(const Rle& rle, int64_t dy, int64_t dx, int64_t height, int64_t width) {
+Rle shift(const Rle& rle, std::span<const int64_t> dy, std::span<const int64_t> dx, int64_t height, int64_t width) {
     return build(rle.size(), height, width, work_of(rle), [&](int64_t i, RunWriter& writer) {
         for_each_span(rle.runs(i), rle.height, [&](int64_t x, int64_t y0, int64_t y1) {
-            if (x + dx < 0 || x + dx >= width) return;
-            const int64_t base = (x + dx) * height;
-            writer.ones(base + std::clamp<int64_t>(y0 + dy, 0, height), base + std::clamp<int64_t>(y1 + dy, 0, height));
+            if (x + dx[i] < 0 || x + dx[i] >= width) return;
+            const int64_t base = (x + dx[i]) * height;
+            writer.ones(base + std::clamp<int64_t>(y0 + dy[i], 0, height), base + std::clamp<int64_t>(y1 + dy[i], 0, height));
         });
     });
+}
+
+Rle shift(const Rle& rle, int64_t dy, int64_t dx, int64_t height, int64_t width) {
+    const std::vector<int64_t> down(static_cast<size_t>(rle.size()), dy), right(static_cast<size_t>(rle.size()), dx);
+    return shift(rle, down, right, height, width);
 }
 
 Rle resize(const Rle& rle, int64_t height, int64_t width) {

@@ -12,6 +12,8 @@ Rle flip_vertical(const Rle& rle);
 Rle rotate180(const Rle& rle);
 // Moved by (dy, dx) onto a canvas of another size; what falls outside is cut.
 Rle shift(const Rle& rle, int64_t dy, int64_t dx, int64_t height, int64_t width);
+// The same, mask i by (dy[i], dx[i]).
+Rle shift(const Rle& rle, std::span<const int64_t> dy, std::span<const int64_t> dx, int64_t height, int64_t width);
 // Nearest: output pixel i takes source pixel floor((i + 1/2) * source / target), in exact integer arithmetic.
 Rle resize(const Rle& rle, int64_t height, int64_t width);
 
