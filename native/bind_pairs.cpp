@@ -1,9 +1,10 @@
-// Pairs of objects that overlap. Arguments arrive checked by delineate/pairs.py.
+// Pairs of objects that overlap, and what is done with them. Arguments arrive checked by delineate/pairs.py and postprocess/.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 
 #include "pairs.hpp"
+#include "suppress.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -22,8 +23,64 @@ auto give(std::vector<T>&& values) {
     return nb::ndarray<nb::numpy, T, nb::ndim<1>>(held->data(), 1, shape, owner);
 }
 
+template <class T>
+std::span<const T> view(const Array1<T>& array) {
+    return {array.data(), array.size()};
+}
+
 nb::tuple give(delineate::Pairs&& pairs) {
     return nb::make_tuple(give(std::move(pairs.first)), give(std::move(pairs.second)), give(std::move(pairs.shared)));
+}
+
+void bind_suppression(nb::module_& m) {
+    m.def("soften",
+          [](const Array1<double>& scores, const Array1<int64_t>& offsets, const Array1<int64_t>& neighbours,
+             const Array1<double>& factors) {
+              std::vector<double> out;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  out = delineate::soften(view(scores), {view(offsets), view(neighbours)}, view(factors));
+              }
+              return give(std::move(out));
+          },
+          "scores"_a.noconvert(), "offsets"_a.noconvert(), "neighbours"_a.noconvert(), "factors"_a.noconvert());
+    m.def("group_greedily",
+          [](const Array1<int64_t>& order, const Array1<int64_t>& offsets, const Array1<int64_t>& neighbours) {
+              std::vector<int64_t> out;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  out = delineate::group_greedily(view(order), {view(offsets), view(neighbours)});
+              }
+              return give(std::move(out));
+          },
+          "order"_a.noconvert(), "offsets"_a.noconvert(), "neighbours"_a.noconvert());
+    m.def("masks_fuse",
+          [](const Rle& rle, const Array1<int64_t>& order, const Array1<int64_t>& labels, const Array1<double>& weights,
+             double threshold) {
+              delineate::FusedMasks fused;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  fused = delineate::fuse_masks(rle, {view(order), view(labels), view(weights)}, threshold);
+              }
+              return nb::make_tuple(give(std::move(fused.clusters)), std::move(fused.masks));
+          },
+          "runs"_a, "order"_a.noconvert(), "labels"_a.noconvert(), "weights"_a.noconvert(), "threshold"_a,
+          nb::sig("def masks_fuse(runs: Runs, order: NDArray[numpy.int64], labels: NDArray[numpy.int64], "
+                  "weights: NDArray[numpy.float64], threshold: float) -> tuple[NDArray[numpy.int64], Runs]"));
+    m.def("boxes_fuse",
+          [](const Array1<double>& boxes, const Array1<int64_t>& order, const Array1<int64_t>& labels,
+             const Array1<double>& weights, double threshold) {
+              delineate::FusedBoxes fused;
+              {
+                  const nb::gil_scoped_release unlocked;
+                  fused = delineate::fuse_boxes(view(boxes), {view(order), view(labels), view(weights)}, threshold);
+              }
+              return nb::make_tuple(give(std::move(fused.clusters)), give(std::move(fused.boxes)));
+          },
+          "boxes"_a.noconvert(), "order"_a.noconvert(), "labels"_a.noconvert(), "weights"_a.noconvert(), "threshold"_a,
+          nb::sig("def boxes_fuse(boxes: NDArray[numpy.float64], order: NDArray[numpy.int64], "
+                  "labels: NDArray[numpy.int64], weights: NDArray[numpy.float64], threshold: float) -> "
+                  "tuple[NDArray[numpy.int64], NDArray[numpy.float64]]"));
 }
 
 }  // namespace
@@ -46,12 +103,13 @@ void bind_pairs(nb::module_& m) {
               delineate::Pairs pairs;
               {
                   const nb::gil_scoped_release unlocked;
-                  const std::span<const double> others = b ? std::span<const double>(b->data(), b->size()) : std::span<const double>();
-                  pairs = delineate::box_pairs({a.data(), a.size()}, b ? &others : nullptr);
+                  const auto others = b ? view(*b) : std::span<const double>();
+                  pairs = delineate::box_pairs(view(a), b ? &others : nullptr);
               }
               return give(std::move(pairs));
           },
           "a"_a.noconvert(), "b"_a.noconvert().none(),
           nb::sig("def boxes_pairs(a: NDArray[numpy.float64], b: NDArray[numpy.float64] | None) -> "
                   "tuple[NDArray[numpy.int64], NDArray[numpy.int64], NDArray[numpy.float64]]"));
+    bind_suppression(m);
 }

@@ -4,12 +4,13 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delineate.boxes import iou
+from delineate.instances import Instances
 from delineate.masks import Masks
-from delineate.postprocess.nms import mask_nms, nms
+from delineate.postprocess.nms import mask_nms, matrix_nms, nms, soft_nms, suppress
 
 
 def plain(overlap, scores, threshold, labels=None):
@@ -44,13 +45,115 @@ def test_boxes_like_the_plain_loop(scene, threshold):
 
 @given(scenes(), st.sampled_from([0, 0.2, 0.5, 0.9, 1]))
 def test_masks_like_the_plain_loop(scene, threshold):
-    boxes, scores, _ = scene
+    boxes, scores, labels = scene
     dense = np.zeros((len(boxes), 60, 70), bool)
     for mask, (x0, y0, x1, y1) in zip(dense, np.clip(boxes, 0, 70).astype(int), strict=True):
         mask[y0:y1, x0:x1] = True
         mask[::3] = False
     masks = Masks.from_dense(dense)
-    assert mask_nms(masks, scores, threshold).tolist() == plain(masks.iou(masks), scores, threshold)
+    overlap = masks.iou(masks)
+    assert mask_nms(masks, scores, threshold).tolist() == plain(overlap, scores, threshold)
+    assert mask_nms(masks, scores, threshold, labels).tolist() == plain(overlap, scores, threshold, labels)
+
+
+def plain_soft(overlap, scores, labels, decay, sigma, threshold):
+    """Algorithm 1 of Bodla et al., 2017."""
+    scores, left = np.array(scores, float), list(range(len(scores)))
+    while left:
+        best = max(left, key=lambda k: (scores[k], -k))
+        left.remove(best)
+        for k in left:
+            if labels[k] != labels[best]:
+                continue
+            if decay == "gaussian":
+                scores[k] *= np.exp(-(overlap[best, k] ** 2) / sigma)
+            elif overlap[best, k] >= threshold:
+                scores[k] *= 1 - overlap[best, k]
+    return scores
+
+
+def plain_matrix(overlap, scores, labels, decay, sigma):
+    """Equations 4 to 6 of SOLOv2."""
+    f = {"linear": lambda v: 1 - v, "gaussian": lambda v: np.exp(-(v**2) / sigma)}[decay]
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    found = np.array(scores, float)
+    for n, j in enumerate(order):
+        shares = [1.0]
+        for m, i in enumerate(order[:n]):
+            most = max([overlap[k, i] for k in order[:m] if labels[k] == labels[i]], default=0)
+            if labels[i] == labels[j] and f(most) > 0:
+                shares.append(f(overlap[i, j]) / f(most))
+        found[j] *= min(shares)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(scenes(), st.sampled_from(["linear", "gaussian"]), st.sampled_from([0.1, 0.5, 2]), st.booleans())
+def test_scores_fall_as_in_the_papers(scene, decay, sigma, labelled):
+    boxes, scores, labels = scene
+    boxes = boxes.astype(np.float64)
+    labels = labels if labelled else np.zeros_like(labels)
+    overlap = iou(boxes, boxes)
+    given_labels = labels if labelled else None
+    soft = soft_nms(boxes, scores, given_labels, decay=decay, sigma=sigma, threshold=0.2)
+    np.testing.assert_allclose(soft, plain_soft(overlap, scores, labels, decay, sigma, 0.2), rtol=1e-9)
+    matrix = matrix_nms(boxes, scores, given_labels, decay=decay, sigma=sigma)
+    np.testing.assert_allclose(matrix, plain_matrix(overlap, scores, labels, decay, sigma), rtol=1e-9)
+
+
+def test_scores_of_masks_fall_as_those_of_equal_boxes():
+    masks = Masks.from_counts([0, 4, 4, 0, 5, 3, 6, 2], [0, 3, 6, 8], (2, 4))
+    overlap, scores = masks.iou(masks), [0.5, 0.9, 0.7]
+    for decay in ("linear", "gaussian"):
+        expected = plain_soft(overlap, scores, [0] * 3, decay, 0.5, 0.3)
+        np.testing.assert_allclose(soft_nms(masks, scores, decay=decay), expected, rtol=1e-12)
+        expected = plain_matrix(overlap, scores, [0] * 3, decay, 0.5)
+        np.testing.assert_allclose(matrix_nms(masks, scores, decay=decay), expected, rtol=1e-12)
+
+
+def test_copies_lose_their_whole_score():
+    boxes = [[0, 0, 4, 4]] * 4
+    assert soft_nms(boxes, [0.9, 0.8, 0.9, 0.1], decay="linear").tolist() == [0.9, 0, 0, 0]
+    assert matrix_nms(boxes, [0.9, 0.8, 0.9, 0.1], decay="linear").tolist() == [0.9, 0, 0, 0]
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_instances_are_suppressed(masked):
+    rng = np.random.default_rng(0)
+    low = rng.integers(0, 30, (60, 2))
+    boxes = np.concatenate([low, low + rng.integers(1, 12, (60, 2))], axis=1)
+    dense = np.zeros((60, 45, 45), bool)
+    for mask, (x0, y0, x1, y1) in zip(dense, boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+    found = Instances.of(Masks.from_dense(dense), rng.integers(0, 3, 60), rng.random(60), ids=np.arange(60))
+    found = found if masked else found.replace(masks=None)
+    objects = found.masks if masked else found.boxes
+    kept = (
+        mask_nms(objects, found.scores, 0.3, found.labels)
+        if masked
+        else nms(objects, found.scores, 0.3, found.labels)
+    )
+    assert suppress(found, threshold=0.3) == found[kept]
+    assert len(suppress(found, threshold=0.3, agnostic=True)) < len(kept) < 60
+    for method, function in [("soft", soft_nms), ("matrix", matrix_nms)]:
+        scores = function(objects, found.scores, found.labels).astype(np.float32)
+        order = [i for i in np.argsort(-scores, kind="stable") if scores[i] >= np.float32(0.25)]
+        expected = found.replace(scores=scores)[np.array(order)]
+        assert 0 < len(expected) < 60
+        assert suppress(found, method, min_score=np.float32(0.25)) == expected
+
+
+def test_soft_and_matrix_of_ten_thousand_masks():
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0, 2000, (10_000, 2))
+    boxes = np.concatenate([low, low + rng.uniform(5, 60, low.shape)], axis=1)
+    scores = rng.random(10_000)
+    soft, matrix = soft_nms(boxes, scores), matrix_nms(boxes, scores)
+    best = scores.argmax()
+    assert soft[best] == matrix[best] == scores[best]
+    assert (soft <= scores).all()
+    assert (matrix <= scores).all()
+    assert (soft < scores).mean() > 0.5
 
 
 def test_ties_go_to_the_lower_index():
@@ -77,6 +180,10 @@ def test_nothing_gives_nothing(boxes):
     assert nms(boxes, [], 0.5).tolist() == []
     assert nms(boxes, [], 0.5, labels=[]).tolist() == []
     assert mask_nms(Masks.empty((3, 3)), [], 0.5).tolist() == []
+    assert mask_nms(Masks.empty((3, 3)), [], 0.5, labels=[]).tolist() == []
+    assert soft_nms(boxes, []).tolist() == matrix_nms(boxes, []).tolist() == []
+    for method in ("greedy", "soft", "matrix"):
+        assert len(suppress(Instances.empty((4, 5), scored=True), method)) == 0
 
 
 def test_infinite_scores_are_ordered():
@@ -124,3 +231,27 @@ def test_wrong_scores_of_masks_are_named():
     masks = Masks.from_dense(np.ones((2, 3, 3), bool))
     with pytest.raises(ValueError, match="nms: scores must be 2 numbers, got"):
         mask_nms(masks, [1], 0.5)
+
+
+@pytest.mark.parametrize("function", [soft_nms, matrix_nms])
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((ONE, [-1]), {}, "scores must be at least 0 where they are multiplied, got -1"),
+        ((ONE, [1, 2]), {}, "nms: scores must be 1 numbers, got"),
+        ((ONE, [1], [0.5]), {}, "nms: labels must be 1 whole numbers, got"),
+        ((ONE, [1]), {"sigma": 0}, "sigma must be above 0, got 0"),
+        ((ONE, [1]), {"decay": "cubic"}, 'decay must be "gaussian" or "linear", got \'cubic\''),
+    ],
+)
+def test_wrong_input_of_decays_is_named(function, arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(*arguments, **options)
+
+
+def test_wrong_input_of_suppress_is_named():
+    one = Instances((4, 5), ONE, [0])
+    with pytest.raises(ValueError, match="instances must have scores, got none"):
+        suppress(one)
+    with pytest.raises(ValueError, match="method must be"):
+        suppress(one.replace(scores=[0.5]), "hard")
