@@ -102,3 +102,44 @@ def test_long_names_still_fit(tmp_path):
     atomic.write_bytes(path, b"new")
     assert path.read_bytes() == b"new"
     assert len(names(tmp_path)) == 1
+
+
+def test_a_folder_appears_whole(tmp_path):
+    path = tmp_path / "ä"
+    path.mkdir()  # an empty one is taken
+    with atomic.writing_folder(path) as inside:
+        (inside / "deep").mkdir()
+        (inside / "deep" / "a.txt").write_text("whole")
+        assert names(path) == []
+    assert (path / "deep" / "a.txt").read_text() == "whole"
+    assert names(tmp_path) == ["ä"]
+
+
+def refused_folder(path, error=None):
+    with atomic.writing_folder(path) as inside:
+        (inside / "a.txt").write_text("half")
+        raise error
+
+
+def test_a_failing_writer_leaves_no_folder(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        refused_folder(tmp_path / "a", KeyboardInterrupt())
+    assert names(tmp_path) == []
+
+
+def test_a_folder_with_something_in_it_stays(tmp_path):
+    (tmp_path / "b.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="folder must be new or empty"):
+        refused_folder(tmp_path)
+    with pytest.raises(FileExistsError, match="folder must be new or empty"):
+        refused_folder(tmp_path / "b.txt")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        refused_folder(tmp_path / "none" / "deeper")
+    assert names(tmp_path) == ["b.txt"]
+
+
+def test_links_out_of_the_folder_stay_right(tmp_path):
+    (tmp_path / "b.txt").write_text("mine")
+    with atomic.writing_folder(tmp_path / "a") as inside:
+        (inside / "link").symlink_to(os.path.relpath(tmp_path / "b.txt", inside))
+    assert (tmp_path / "a" / "link").read_text() == "mine"

@@ -1,8 +1,9 @@
-"""Writing files so that a reader never meets half of one.
+"""Writing files and folders so that a reader never meets half of one.
 
 The new content goes to a temporary file in the target's own folder, is flushed to the disk and then renamed
 over the target in one step. If the writer fails, the target keeps its former content (or stays absent) and
-the temporary file is removed.
+the temporary file is removed. Folders are made in the same way, but their files are not flushed one by one:
+a killed process leaves no half of a folder, a power failure may.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +80,44 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     """
     with writing(path) as file:
         file.write(data)
+
+
+@contextlib.contextmanager
+def writing_folder(path: str | Path) -> Iterator[Path]:
+    """Make a folder; it takes its place with all its files when the ``with`` block ends without an error.
+
+    What is given to write into lies beside the target: relative links out of it stay right.
+
+    Args:
+        path: The folder; it must not exist, or be empty. The folder around it must exist.
+
+    Raises:
+        OSError: The folder has something in it, is not writable, or the disk is full.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with writing_folder(Path(folder, "new")) as inside:
+    ...         _ = Path(inside, "a.txt").write_text("whole")
+    ...     Path(folder, "new", "a.txt").read_text(), os.listdir(folder)
+    ('whole', ['new'])
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        text = "folder must be new or empty, got one with something in it. Choose another one"
+        raise FileExistsError(errno.EEXIST, text, str(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder to write into does not exist", str(target.parent))
+    temporary = target.with_name(f".{secrets.token_hex(6)}.part")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if target.exists():
+            target.rmdir()
+        os.replace(temporary, target)  # noqa: PTH105 - as above
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync_folder(target.parent)
 
 
 def _mode(path: Path) -> int | None:

@@ -46,3 +46,12 @@ def test_detect(tmp_path):
         formats.detect(path)
     with pytest.raises(FormatError, match=r"file must exist"):
         formats.detect(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_the_page_on_formats_has_its_row(name):
+    page = Path(__file__).parents[2] / "docs" / "formats.md"
+    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith(f"| {name} |")]
+    lost = ", ".join(sorted(set(formats.KEEPABLE) - formats.get(name).KEEPS))
+    assert len(rows) == 1, f"docs/formats.md needs the row | {name} | what it is recognised by | {lost} |"
+    assert rows[0].endswith(f"| {lost} |"), f"the row must end with | {lost} |"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from delineate import atomic
+from delineate.dataset import Record
 from delineate.errors import FormatError
+from delineate.image import SUFFIXES
 
 Placing: TypeAlias = Literal["link", "copy", "leave"]
 """What happens to pictures when a dataset is written: a symbolic link, a copy, or nothing."""
@@ -77,3 +81,61 @@ def inside(folder: Path, name: str, where: str, path: Path) -> Path:
     if not name.strip() or "\0" in name or absolute or ".." in parts:
         raise FormatError(path, where, f"name must lead to a file under {folder.name}, got {name!r}.")
     return folder.joinpath(*parts)
+
+
+def names(records: Iterable[Record], *, by_split: bool) -> list[str]:
+    """A file name for each picture; no two have one stem, also where upper and lower case are the same.
+
+    A picture keeps its name if it can; the second and further ones of a stem get a number. Without a file, the
+    id is the name, with ".png" after it.
+
+    Args:
+        records: The pictures.
+        by_split: Whether names need to differ within each split only.
+    """
+    taken: dict[str | None, set[str]] = {}
+    following: dict[tuple[str | None, str], int] = {}
+    found = []
+    for record in records:
+        given = f"{record.id}.png" if record.path is None else record.path.name
+        name = re.sub(r"[/\\:\x00-\x1f]", "_", given)
+        stem, suffix = os.path.splitext(name)  # noqa: PTH122 - the name as a str
+        if not stem.strip(". "):
+            stem = f"_{stem}"
+        split = record.split if by_split else None
+        used = taken.setdefault(split, set())
+        key = split, stem.casefold()
+        choice = stem
+        while choice.casefold() in used:
+            following[key] = following.get(key, 1) + 1
+            choice = f"{stem}_{following[key]}"
+        used.add(choice.casefold())
+        found.append(choice + suffix)
+    return found
+
+
+def folder_name(path: Path, split: str, *reserved: str) -> str:
+    """The split as the name of a folder.
+
+    Args:
+        path: What is written, for the message.
+        split: The name.
+        reserved: Names that mean something else there.
+
+    Raises:
+        FormatError: It cannot name a folder there.
+    """
+    if re.search(r"[/\\:\x00-\x1f]", split) or not split.strip(". ") or split in reserved:
+        raise FormatError(
+            path, "", f"split must be fit for a folder's name, got {split!r}. Rename the split."
+        )
+    return split
+
+
+def listed(folder: Path) -> Iterator[Path]:
+    """The picture files under a folder, also deeper, in the order of their paths; hidden ones are left out."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        for name in sorted(files):
+            if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122
+                yield Path(place, name)
