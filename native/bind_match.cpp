@@ -199,6 +199,15 @@ void bind_match(nb::module_& m) {
         },
         "values"_a.noconvert(), "truth_offsets"_a.noconvert(), "detection_offsets"_a.noconvert(), nb::keep_alive<0, 1>(),
         nb::keep_alive<0, 2>(), nb::keep_alive<0, 3>());
+    m.def(
+        "tube_overlap",
+        [](const nb::tuple& truths, const Column<int64_t>& truth_tubes, int64_t truth_count, const nb::tuple& detections,
+           const Column<int64_t>& detection_tubes, int64_t detection_count) {
+            return tube_overlap({pointers(truths), view(truth_tubes), truth_count},
+                                {pointers(detections), view(detection_tubes), detection_count});
+        },
+        "truths"_a, "truth_tubes"_a.noconvert(), "truth_count"_a, "detections"_a, "detection_tubes"_a.noconvert(),
+        "detection_count"_a, nb::keep_alive<0, 1>(), nb::keep_alive<0, 4>());
     m.def("average_precision", &curves, "truths"_a, "detections"_a, "overlap"_a, "classes"_a, "thresholds"_a.noconvert(),
           "recalls"_a.noconvert(), "ranges"_a.noconvert(), "max_detections"_a.noconvert());
     m.def("match_cell", &cell_matches, "truth_ids"_a.noconvert(), "truth_areas"_a.noconvert(), "crowd"_a.noconvert(),

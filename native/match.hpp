@@ -36,6 +36,16 @@ std::unique_ptr<Overlap> box_overlap(std::span<const double> truths, std::span<c
 std::unique_ptr<Overlap> dense_overlap(std::span<const double> values, std::span<const int64_t> truth_offsets,
                                        std::span<const int64_t> detection_offsets);
 
+// Objects followed through videos. A frame has the same number on both sides.
+struct Tubes {
+    std::vector<const Rle*> frames;     // of all videos, one video after the other, kept alive by the caller
+    std::span<const int64_t> tube_of;  // per mask, frame after frame: the number of its object, below `count`
+    int64_t count = 0;
+};
+// Intersection over union of volumes (YouTube-VIS): pixels summed over all frames. An "image" is a video; crowds are
+// compared like all others.
+std::unique_ptr<Overlap> tube_overlap(Tubes truths, Tubes detections);
+
 struct Truths {
     std::span<const int64_t> offsets;  // (I + 1) image i owns [offsets[i], offsets[i + 1])
     std::span<const int64_t> labels;   // 0 .. classes - 1; others take no part
