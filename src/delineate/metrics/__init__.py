@@ -1,4 +1,4 @@
-"""How good predictions are: average precision, counts of matched objects, panoptic quality, F1 curves, confusion."""
+"""How good predictions are: average precision of pictures and videos, counts of matched objects, panoptic quality."""
 
 from delineate.metrics.ap import AREA_RANGES, RECALLS, THRESHOLDS, Report, evaluate
 from delineate.metrics.columns import Fields
@@ -7,11 +7,13 @@ from delineate.metrics.matching import Matching, matching
 from delineate.metrics.operating import Curve, OperatingCurves, Point, operating_curves
 from delineate.metrics.panoptic import PanopticReport, Quality, evaluate_panoptic
 from delineate.metrics.verdicts import Verdicts, verdicts
+from delineate.metrics.video import VIDEO_AREA_RANGES, evaluate_videos
 
 __all__ = [
     "AREA_RANGES",
     "RECALLS",
     "THRESHOLDS",
+    "VIDEO_AREA_RANGES",
     "ConfusionMatrix",
     "Curve",
     "Fields",
@@ -25,6 +27,7 @@ __all__ = [
     "confusion_matrix",
     "evaluate",
     "evaluate_panoptic",
+    "evaluate_videos",
     "matching",
     "operating_curves",
     "verdicts",

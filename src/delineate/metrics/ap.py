@@ -23,6 +23,16 @@ AREA_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
 """Object areas in pixels, both ends included; 32 x 32 and 96 x 96 are the borders."""
 
 
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """Settings of an evaluation, checked by `protocol`; see `evaluate` for what they mean."""
+
+    thresholds: Floats
+    recalls: Floats
+    area_ranges: Mapping[str, tuple[float, float]]
+    max_detections: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the summary.
@@ -74,7 +84,7 @@ class Report:
         precision: (T, R, K, A, M) float64, precision at each recall level, 0 where it is not reached.
         recall: (T, K, A, M) float64, recall of all detections.
         scores: (T, R, K, A, M) float64, the score at which each recall level is reached.
-        pictures: Number of records of the truth.
+        pictures: Number of records of the truth (of videos in `evaluate_videos`).
         objects: Number of truth objects, crowds not counted.
         detections: Number of detections of known classes, before any limit.
         notices: What a reader of the numbers must know, in words; empty if there is nothing.
@@ -126,17 +136,17 @@ class Report:
 
     @property
     def ap_small(self) -> float:
-        """AP of objects of at most 32 x 32 pixels."""
+        """AP of the area range "small"."""
         return self._named("ap_small")
 
     @property
     def ap_medium(self) -> float:
-        """AP of objects between 32 x 32 and 96 x 96 pixels."""
+        """AP of the area range "medium"."""
         return self._named("ap_medium")
 
     @property
     def ap_large(self) -> float:
-        """AP of objects of at least 96 x 96 pixels."""
+        """AP of the area range "large"."""
         return self._named("ap_large")
 
     @property
@@ -275,39 +285,73 @@ def evaluate(
     >>> round(report.ap50, 3), report.ar_100
     (0.505, 0.5)
     """
+    rules = protocol(thresholds, recalls, area_ranges, max_detections)
+    table = columns("evaluate", truth, predictions, iou=iou, fields=fields)
+    return report(table, rules, iou=iou, classes=truth.classes)
+
+
+def protocol(
+    thresholds: Iterable[float],
+    recalls: Iterable[float],
+    area_ranges: Mapping[str, tuple[float, float]],
+    max_detections: Sequence[int],
+) -> Protocol:
+    """The checked settings of an evaluation.
+
+    Args:
+        thresholds: IoU thresholds in (0, 1].
+        recalls: Recall levels in [0, 1], ascending.
+        area_ranges: Name -> (least, greatest) area.
+        max_detections: Limits of at least 1.
+
+    Raises:
+        ValueError: One is out of its range.
+    """
     levels = _checked("thresholds", thresholds, 0.0, 1.0)
     if not len(levels) or (levels <= 0).any():
         raise ValueError(f"evaluate: thresholds must lie in (0, 1], got {levels.tolist()}")
     steps = _checked("recalls", recalls, 0.0, 1.0)
     if (np.diff(steps) < 0).any():
         raise ValueError("evaluate: recalls must be ascending, got a smaller one after a greater one")
-    limits = _limits(max_detections)
-    ranges = _ranges(area_ranges)
-    table = columns("evaluate", truth, predictions, iou=iou, fields=fields)
+    return Protocol(levels, steps, _ranges(area_ranges), _limits(max_detections))
+
+
+def report(
+    table: Columns, rules: Protocol, *, iou: Kind, classes: Sequence[str], unit: str = "pictures"
+) -> Report:
+    """Average precision of flat columns, whatever an "image" of theirs is.
+
+    Args:
+        table: Truths and detections, and how much they overlap.
+        rules: The settings.
+        iou: What overlaps.
+        classes: (K) names of the labels.
+        unit: What an image is called in the notices.
+    """
     precision, recall, scores = _core.average_precision(
         table.truths,
         table.detections,
         table.overlap,
-        len(truth.classes),
-        levels,
-        steps,
-        np.array(list(ranges.values()), np.float64).reshape(-1, 2),
-        np.array(limits, np.int64),
+        len(classes),
+        rules.thresholds,
+        rules.recalls,
+        np.array(list(rules.area_ranges.values()), np.float64).reshape(-1, 2),
+        np.array(rules.max_detections, np.int64),
     )
     return Report(
         iou=iou,
-        classes=truth.classes,
-        thresholds=levels,
-        recalls=steps,
-        area_ranges=ranges,
-        max_detections=limits,
+        classes=tuple(classes),
+        thresholds=rules.thresholds,
+        recalls=rules.recalls,
+        area_ranges=rules.area_ranges,
+        max_detections=rules.max_detections,
         precision=precision,
         recall=recall,
         scores=scores,
-        pictures=len(truth),
+        pictures=len(table.ids),
         objects=len(table.truth_cells),
         detections=len(table.detection_cells),
-        notices=(*table.notices, *_limit_notices(table, limits[-1], len(truth.classes))),
+        notices=(*table.notices, *_limit_notices(table, rules.max_detections[-1], len(classes), unit)),
     )
 
 
@@ -339,18 +383,18 @@ def _ranges(ranges: Mapping[str, tuple[float, float]]) -> Mapping[str, tuple[flo
     return MappingProxyType({name: (float(low), float(high)) for name, (low, high) in ranges.items()})
 
 
-def _limit_notices(table: Columns, limit: int, classes: int) -> list[str]:
+def _limit_notices(table: Columns, limit: int, classes: int, unit: str) -> list[str]:
     notices = []
     pictures, _, most = _beyond(table.truth_cells, limit, classes)
     if pictures:
         notices.append(
-            f"In {pictures} pictures there are more than {limit} objects of one class (up to {most}), so "
+            f"In {pictures} {unit} there are more than {limit} objects of one class (up to {most}), so "
             "recall cannot reach 1. Raise max_detections."
         )
     pictures, excess, _ = _beyond(table.detection_cells, limit, classes)
     if pictures:
         notices.append(
-            f"In {pictures} pictures there are more than {limit} detections of one class; {excess} of lowest "
+            f"In {pictures} {unit} there are more than {limit} detections of one class; {excess} of lowest "
             "score were not counted. Raise max_detections to count them."
         )
     return notices
