@@ -10,6 +10,7 @@ import numpy as np
 
 from delineate._native import _core
 from delineate.dataset import Dataset
+from delineate.metrics._protocol import Protocol, protocol
 from delineate.metrics.columns import FIELDS, Columns, Fields, Floats, Ints, Kind, columns
 
 # The very expressions of pycocotools: np.arange would give neighbours of these numbers.
@@ -21,16 +22,6 @@ AREA_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"all": (0.0, 1e10), "small": (0.0, 1024.0), "medium": (1024.0, 9216.0), "large": (9216.0, 1e10)}
 )
 """Object areas in pixels, both ends included; 32 x 32 and 96 x 96 are the borders."""
-
-
-@dataclass(frozen=True, eq=False)
-class Protocol:
-    """Settings of an evaluation, checked by `protocol`; see `evaluate` for what they mean."""
-
-    thresholds: Floats
-    recalls: Floats
-    area_ranges: Mapping[str, tuple[float, float]]
-    max_detections: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -290,32 +281,6 @@ def evaluate(
     return report(table, rules, iou=iou, classes=truth.classes)
 
 
-def protocol(
-    thresholds: Iterable[float],
-    recalls: Iterable[float],
-    area_ranges: Mapping[str, tuple[float, float]],
-    max_detections: Sequence[int],
-) -> Protocol:
-    """The checked settings of an evaluation.
-
-    Args:
-        thresholds: IoU thresholds in (0, 1].
-        recalls: Recall levels in [0, 1], ascending.
-        area_ranges: Name -> (least, greatest) area.
-        max_detections: Limits of at least 1.
-
-    Raises:
-        ValueError: One is out of its range.
-    """
-    levels = _checked("thresholds", thresholds, 0.0, 1.0)
-    if not len(levels) or (levels <= 0).any():
-        raise ValueError(f"evaluate: thresholds must lie in (0, 1], got {levels.tolist()}")
-    steps = _checked("recalls", recalls, 0.0, 1.0)
-    if (np.diff(steps) < 0).any():
-        raise ValueError("evaluate: recalls must be ascending, got a smaller one after a greater one")
-    return Protocol(levels, steps, _ranges(area_ranges), _limits(max_detections))
-
-
 def report(
     table: Columns, rules: Protocol, *, iou: Kind, classes: Sequence[str], unit: str = "pictures"
 ) -> Report:
@@ -357,30 +322,6 @@ def report(
 
 def _json(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _checked(name: str, values: Iterable[float], low: float, high: float) -> Floats:
-    array = np.array(list(values), np.float64)
-    wrong = array[~((array >= low) & (array <= high))]
-    if len(wrong):
-        raise ValueError(f"evaluate: {name} must lie in [{low:g}, {high:g}], got {wrong[0]}")
-    return array
-
-
-def _limits(values: Sequence[int]) -> tuple[int, ...]:
-    limits = tuple(sorted(int(value) for value in values if value == int(value)))
-    if not limits or limits[0] < 1 or len(limits) < len(values):
-        raise ValueError(f"evaluate: max_detections must be whole numbers of at least 1, got {tuple(values)}")
-    return limits
-
-
-def _ranges(ranges: Mapping[str, tuple[float, float]]) -> Mapping[str, tuple[float, float]]:
-    if not ranges:
-        raise ValueError("evaluate: area_ranges must name at least one range, got none")
-    for name, (low, high) in ranges.items():
-        if not low <= high:
-            raise ValueError(f"evaluate: area_ranges[{name!r}] must be (least, greatest), got {(low, high)}")
-    return MappingProxyType({name: (float(low), float(high)) for name, (low, high) in ranges.items()})
 
 
 def _limit_notices(table: Columns, limit: int, classes: int, unit: str) -> list[str]:

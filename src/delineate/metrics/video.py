@@ -17,6 +17,7 @@ from delineate.dataset import Dataset, Record
 from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.metrics import ap
+from delineate.metrics._protocol import protocol
 from delineate.metrics.columns import FIELDS, Columns, Fields, Flags, Floats, Ints, _class_lookup
 from delineate.tracks import Tracks, tracks
 
@@ -69,7 +70,7 @@ def evaluate_videos(
     >>> report.ar_100, report.recall[:, 0, 0, -1].tolist()
     (0.6, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     """
-    rules = ap.protocol(thresholds, recalls, area_ranges, max_detections)
+    rules = protocol(thresholds, recalls, area_ranges, max_detections)
     lookup, notices = _class_lookup("evaluate_videos", truth.classes, predictions.classes)
     videos = paired_videos("evaluate_videos", truth, predictions)
     known = _Side.of([video.truth for video in videos], fields)
