@@ -71,6 +71,18 @@ _add(
     "labels.json --fix mended.json",
 )
 _add(
+    "stats",
+    "Count and measure what is in a dataset.",
+    "labels.json",
+    "yolo/ --json stats.json --html stats.html",
+)
+_add(
+    "browse",
+    "Look at a dataset: one self-contained web page, or a contact sheet, with the masks over the pictures.",
+    "labels.json page.html",
+    "yolo/ sheet.png --count 24",
+)
+_add(
     "split",
     "Deal the pictures of a dataset out to parts, so that every class is shared out alike.",
     "all.json parts/ --parts train=0.8,val=0.1,test=0.1",
