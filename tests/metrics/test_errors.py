@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ NAMES |= {"FalsePos": "false positive", "FalseNeg": "false negative"}
 def test_equals_tidecv(pinned, monkeypatch):
     # tidecv reads precision at x / 100; pycocotools' levels differ from these in the last bit, and where recall meets
     # one of them exactly, that shifts the reading by one hit.
-    monkeypatch.setattr("delineate.metrics.errors.RECALLS", [x / 100 for x in range(101)])
+    module = sys.modules["delineate.metrics.errors"]  # the package has the function under this name
+    monkeypatch.setattr(module, "RECALLS", [x / 100 for x in range(101)])
     truth, found = scene(**pinned["scene"])
     iou = {"mask": "mask", "bbox": "box"}[pinned["iou"]]
     ours = errors(verdicts(truth, found, [pinned["threshold"]], iou=iou, max_detections=1000))
