@@ -6,6 +6,7 @@ namespace nb = nanobind;
 void bind_masks(nb::module_&);
 void bind_images(nb::module_&);
 void bind_decode(nb::module_&);
+void bind_coco(nb::module_&);
 void bind_match(nb::module_&);
 void bind_algebra(nb::module_&);
 void bind_pairs(nb::module_&);
@@ -17,6 +18,7 @@ NB_MODULE(_core, m) {
     bind_masks(m);
     bind_images(m);
     bind_decode(m);
+    bind_coco(m);
     bind_match(m);
     bind_algebra(m);
     bind_pairs(m);

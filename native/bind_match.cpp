@@ -36,10 +36,14 @@ auto lend(const Column<T>& column) {
     return nb::ndarray<nb::numpy, const T, nb::ndim<1>>(column);
 }
 
-std::vector<const Rle*> pointers(const nb::tuple& images) {
-    std::vector<const Rle*> rles;
-    for (nb::handle image : images) rles.push_back(&nb::cast<const Rle&>(image));
-    return rles;
+MaskSide side(nb::handle masks) {
+    MaskSide found;
+    if (!nb::isinstance<nb::tuple>(masks)) {
+        found.texts = &nb::cast<const MaskTexts&>(masks);
+    } else {
+        for (nb::handle image : masks) found.images.push_back(&nb::cast<const Rle&>(image));
+    }
+    return found;
 }
 
 struct PyTruths {
@@ -185,10 +189,9 @@ void bind_match(nb::module_& m) {
         .def_prop_ro("areas", [](const PyDetections& self) { return lend(self.areas); });
     m.def(
         "mask_overlap",
-        [](const nb::tuple& truths, const nb::tuple& detections) {
-            return mask_overlap(pointers(truths), pointers(detections));
-        },
-        "truths"_a, "detections"_a, nb::keep_alive<0, 1>(), nb::keep_alive<0, 2>());
+        [](nb::handle truths, nb::handle detections) { return mask_overlap(side(truths), side(detections)); },
+        "truths"_a, "detections"_a, nb::keep_alive<0, 1>(), nb::keep_alive<0, 2>(),
+        nb::sig("def mask_overlap(truths: tuple[Runs, ...] | MaskTexts, detections: tuple[Runs, ...] | MaskTexts) -> Overlap"));
     m.def(
         "box_overlap", [](const Table& truths, const Table& detections) { return box_overlap(view(truths), view(detections)); },
         "truths"_a.noconvert(), "detections"_a.noconvert(), nb::keep_alive<0, 1>(), nb::keep_alive<0, 2>());

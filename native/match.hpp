@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "mask_texts.hpp"
 #include "rle.hpp"
 
 namespace delineate {
@@ -28,8 +29,12 @@ class Overlap {
     virtual std::unique_ptr<View> view() const = 0;
 };
 
-// Masks: per image one Rle of truths and one of detections, kept alive by the caller.
-std::unique_ptr<Overlap> mask_overlap(std::vector<const Rle*> truths, std::vector<const Rle*> detections);
+// The masks of one side, kept alive by the caller: per image one Rle, or texts that are decoded when their cell is matched.
+struct MaskSide {
+    std::vector<const Rle*> images;
+    const MaskTexts* texts = nullptr;
+};
+std::unique_ptr<Overlap> mask_overlap(MaskSide truths, MaskSide detections);
 // Boxes: (N, 4) x, y, width, height, kept alive by the caller.
 std::unique_ptr<Overlap> box_overlap(std::span<const double> truths, std::span<const double> detections);
 // Given numbers: per image a (detections, truths) block, row-major, one after the other.

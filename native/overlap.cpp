@@ -1,16 +1,40 @@
 // Where the overlaps of match.hpp come from: masks, boxes, or given numbers.
 #include <algorithm>
+#include <optional>
 
 #include "match.hpp"
 
 namespace delineate {
 namespace {
 
-std::vector<int64_t> mask_offsets(const std::vector<const Rle*>& images) {
+std::vector<int64_t> mask_offsets(const MaskSide& side) {
     std::vector<int64_t> offsets{0};
-    for (const Rle* rle : images) offsets.push_back(offsets.back() + rle->size());
+    for (const Rle* rle : side.images) offsets.push_back(offsets.back() + rle->size());
     return offsets;
 }
+
+// One thread's view of one side: the runs of masks, numbered over all images.
+class SideReader {
+   public:
+    SideReader(const MaskSide& side, const std::vector<int64_t>& offsets) : side_(side), offsets_(offsets) {
+        if (side.texts != nullptr) texts_.emplace(*side.texts);
+    }
+    void open(int64_t image) {
+        if (texts_) texts_->open(image);
+        image_ = image;
+    }
+    // Valid until the next call.
+    std::span<const uint32_t> runs(int64_t mask) {
+        return texts_ ? texts_->runs(mask) : side_.images[image_]->runs(mask - offsets_[image_]);
+    }
+    int64_t height() const { return texts_ ? texts_->height() : side_.images[image_]->height; }
+
+   private:
+    const MaskSide& side_;
+    const std::vector<int64_t>& offsets_;
+    std::optional<MaskTexts::Reader> texts_;
+    int64_t image_ = 0;
+};
 
 // One mask opened for repeated comparison: [edges[2k], edges[2k + 1]) are the positions of ones, column by column.
 struct Shape {
@@ -56,7 +80,7 @@ int64_t shared(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
 
 class MaskOverlap final : public Overlap {
    public:
-    MaskOverlap(std::vector<const Rle*> truths, std::vector<const Rle*> detections)
+    MaskOverlap(MaskSide truths, MaskSide detections)
         : truths_(std::move(truths)),
           detections_(std::move(detections)),
           truth_offsets_(mask_offsets(truths_)),
@@ -64,21 +88,20 @@ class MaskOverlap final : public Overlap {
 
     class Cell final : public View {
        public:
-        explicit Cell(const MaskOverlap& source) : source_(source) {}
+        explicit Cell(const MaskOverlap& source)
+            : truths_(source.truths_, source.truth_offsets_), detections_(source.detections_, source.detection_offsets_) {}
 
         void open(int64_t image, std::span<const int64_t> truths, std::span<const uint8_t> crowd) override {
-            image_ = image;
             crowd_ = crowd;
             count_ = truths.size();
             if (shapes_.size() < count_) shapes_.resize(count_);
-            const Rle& rle = *source_.truths_[image];
-            for (size_t g = 0; g < count_; ++g)
-                shapes_[g].read(rle.runs(truths[g] - source_.truth_offsets_[image]), rle.height);
+            truths_.open(image);
+            detections_.open(image);
+            for (size_t g = 0; g < count_; ++g) shapes_[g].read(truths_.runs(truths[g]), truths_.height());
         }
 
         void row(int64_t detection, double floor, std::span<double> out) override {
-            const Rle& rle = *source_.detections_[image_];
-            mine_.read(rle.runs(detection - source_.detection_offsets_[image_]), rle.height);
+            mine_.read(detections_.runs(detection), detections_.height());
             for (size_t g = 0; g < count_; ++g) out[g] = one(shapes_[g], crowd_[g] != 0, floor);
         }
 
@@ -98,18 +121,17 @@ class MaskOverlap final : public Overlap {
             return static_cast<double>(common) / static_cast<double>(whole);
         }
 
-        const MaskOverlap& source_;
+        SideReader truths_, detections_;
         std::vector<Shape> shapes_;
         Shape mine_;
         std::span<const uint8_t> crowd_;
         size_t count_ = 0;
-        int64_t image_ = 0;
     };
 
     std::unique_ptr<View> view() const override { return std::make_unique<Cell>(*this); }
 
    private:
-    std::vector<const Rle*> truths_, detections_;
+    MaskSide truths_, detections_;
     std::vector<int64_t> truth_offsets_, detection_offsets_;
 };
 
@@ -195,7 +217,7 @@ class DenseOverlap final : public Overlap {
 
 }  // namespace
 
-std::unique_ptr<Overlap> mask_overlap(std::vector<const Rle*> truths, std::vector<const Rle*> detections) {
+std::unique_ptr<Overlap> mask_overlap(MaskSide truths, MaskSide detections) {
     return std::make_unique<MaskOverlap>(std::move(truths), std::move(detections));
 }
 

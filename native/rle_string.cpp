@@ -82,4 +82,10 @@ Rle from_strings(int64_t height, int64_t width, std::span<const std::string_view
                  [&](int64_t i, RunWriter& writer) { parse(strings[i], height, width, writer); });
 }
 
+void append_string(std::string_view text, Rle& target) {
+    RunWriter writer(target);
+    parse(text, target.height, target.width, writer);
+    writer.finish();
+}
+
 }  // namespace delineate

@@ -15,4 +15,8 @@ std::string to_string(std::span<const uint32_t> runs);
 // Checked: throws std::invalid_argument that names the mask and what is wrong with its string.
 Rle from_strings(int64_t height, int64_t width, std::span<const std::string_view> strings);
 
+// Writes one more mask behind those of `target`, with its size. Throws as above, without naming the mask; then `target` is to
+// be thrown away.
+void append_string(std::string_view text, Rle& target);
+
 }  // namespace delineate

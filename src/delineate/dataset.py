@@ -10,11 +10,14 @@ from types import MappingProxyType
 from typing import Any, Self, overload
 
 from delineate.instances import Instances
+from delineate.table import Rows
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One picture and its instances. The picture stays a path until somebody reads it.
+
+    Records that a reader of a large file made keep their instances as `rows` until somebody asks for them.
 
     Args:
         path: The picture file (it need not exist), or None where only the annotations are known.
@@ -40,13 +43,18 @@ class Record:
     video: int | str | None = None
     frame: int | None = None
     split: str | None = None
+    rows: Rows | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.instances, Instances):
-            raise TypeError(f"Record: instances must be Instances, got {type(self.instances).__name__}")
+        given: object = self.instances
+        if not isinstance(given, Instances | Rows):
+            raise TypeError(f"Record: instances must be Instances, got {type(given).__name__}")
         size = tuple(self.size)
-        if size != self.instances.size:
-            raise ValueError(f"Record: size must equal the instances' size {self.instances.size}, got {size}")
+        if size != given.size:
+            raise ValueError(f"Record: size must equal the instances' size {given.size}, got {size}")
+        if isinstance(given, Rows):
+            object.__setattr__(self, "rows", given)
+            object.__delattr__(self, "instances")  # now asking for it leads to __getattr__
         _check_name("id", self.id)
         if self.video is not None:
             _check_name("video", self.video)
@@ -56,8 +64,34 @@ class Record:
         if not isinstance(self.attributes, Mapping):
             raise TypeError(f"Record: attributes must be a mapping, got {type(self.attributes).__name__}")
         object.__setattr__(self, "path", None if self.path is None else Path(self.path))
-        object.__setattr__(self, "size", self.instances.size)
+        object.__setattr__(self, "size", given.size)
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
+
+    @classmethod
+    def of_rows(cls, path: Path | None, rows: Rows, id: int | str, **fields: Any) -> Self:  # noqa: A002
+        """A record whose instances are made when somebody asks for them.
+
+        Args:
+            path: As the record's.
+            rows: Where the instances come from, and the size.
+            id: As the record's.
+            **fields: The further fields.
+        """
+        lazy: Any = rows
+        return cls(path, rows.size, lazy, id, **fields)
+
+    def __getattr__(self, name: str) -> Instances:
+        # Called only for what is not there: the instances that nobody has asked for yet.
+        if name != "instances" or self.rows is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        made = self.rows.make()
+        object.__setattr__(self, "instances", made)
+        return made
+
+    @property
+    def count(self) -> int:
+        """Number of instances; asking does not make them."""
+        return len(self.instances if self.rows is None else self.rows)
 
     @property
     def name(self) -> str:
@@ -80,6 +114,8 @@ class Record:
         """
         if "instances" in changes:
             changes.setdefault("size", changes["instances"].size)
+        elif self.rows is not None:
+            changes["instances"] = self.rows
         return replace(self, **changes)
 
     def __hash__(self) -> int:
@@ -146,7 +182,7 @@ class Dataset:
             if record.id in seen:
                 raise ValueError(f"Dataset: records must have unique ids, got {record.id!r} twice")
             seen.add(record.id)
-            labels = record.instances.labels
+            labels = (record.instances if record.rows is None else record.rows).labels
             if len(labels) and labels.max() >= len(classes):
                 raise ValueError(
                     f"Dataset: labels must be below the number of classes {len(classes)}, "
@@ -230,5 +266,5 @@ class Dataset:
         )
 
     def __repr__(self) -> str:
-        count = sum(len(record.instances) for record in self.records)
+        count = sum(record.count for record in self.records)
         return f"Dataset({len(self)} records, {count} instances, {len(self.classes)} classes)"

@@ -29,7 +29,7 @@ struct Scene {
         std::vector<const Rle*> a, b;
         for (const Rle& rle : truth_masks) a.push_back(&rle);
         for (const Rle& rle : found_masks) b.push_back(&rle);
-        return mask_overlap(std::move(a), std::move(b));
+        return mask_overlap({std::move(a), nullptr}, {std::move(b), nullptr});
     }
 };
 

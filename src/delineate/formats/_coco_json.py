@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, BinaryIO, TypedDict, TypeVar
 
 import msgspec
 import numpy as np
@@ -84,12 +84,27 @@ _NOTHING = frozenset({b"", b"null", b"[]", b"[[]]", b"{}"})
 _SEGMENTATIONS = msgspec.json.Decoder(list[Segmentation])
 
 
-def load(path: Path, kind: type[T]) -> T:
-    """Read and decode one JSON file; FormatError names the place that does not fit."""
+def opened(path: Path) -> BinaryIO:
+    """The file, open for reading without a buffer."""
     try:
-        data = path.read_bytes()
+        return path.open("rb", buffering=0)
     except OSError as error:
         raise FormatError(path, "", f"file must be readable, got: {error.strerror}.") from error
+
+
+def load(path: Path, kind: type[T], data: bytes | None = None) -> T:
+    """Decode one JSON file; FormatError names the place that does not fit.
+
+    Args:
+        path: The file.
+        kind: What it must hold.
+        data: Its content, or the part of it that counts; None to read it.
+    """
+    if data is None:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise FormatError(path, "", f"file must be readable, got: {error.strerror}.") from error
     data = data.removeprefix(b"\xef\xbb\xbf")  # a byte order mark, as Windows editors leave it
     try:
         return msgspec.json.decode(data, type=kind)

@@ -35,6 +35,7 @@ from delineate import atomic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
+from delineate.formats import _coco_table as coco_table
 from delineate.formats import _coco_write as coco_write
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -97,19 +98,15 @@ def read(path: str | Path, images: str | Path | None = None) -> Dataset:
         FormatError: The file is missing, not JSON, or contradicts itself; the message names the place.
     """
     path = Path(path)
-    content = coco_json.load(path, coco_json.Content)
-    categories, more = coco_json.categories(path, content.categories)
-    classes, labels = coco_json.classes(path, categories)
-    found = coco_json.pictures(path, content.images, roots(path, images))
-    entries = content.annotations
-    names = [
-        f"annotations[{n}]" if entry.id is None else f"annotation {entry.id}"
-        for n, entry in enumerate(entries)
-    ]
-    _number(path, entries)
-    if any(entry.score is not None for entry in entries):
-        _need_scores(path, entries, names)
-    records = _records(path, found, entries, names, labels)
+    with coco_json.opened(path) as file:
+        scan = coco_table.scan(path, file)
+        content = coco_json.load(path, coco_json.Content, None if scan is None else scan.head)
+        categories, more = coco_json.categories(path, content.categories)
+        classes, labels = coco_json.classes(path, categories)
+        found = coco_json.pictures(path, content.images, roots(path, images))
+        records = None if scan is None else coco_table.records(scan, found, labels)
+    if records is None:  # something is unusual or wrong
+        records = _annotated(path, found, labels)
     head = {"info": content.info, "licenses": content.licenses, "categories": more if any(more) else None}
     return Dataset(records, classes, {key: value for key, value in head.items() if value})
 
@@ -173,19 +170,15 @@ def read_results(path: str | Path, truth: str | Path) -> Dataset:
         FormatError: The list does not fit the truth; the message names the place.
     """
     path, truth = Path(path), Path(truth)
-    head = coco_json.load(truth, coco_json.Head)
+    head = _head(truth)
     classes, labels = coco_json.classes(truth, head.categories)
     found = coco_json.pictures(truth, head.images, roots(truth))
-    entries = coco_json.load(path, list[coco_json.Annotation])
-    names = [f"result {n}" for n in range(len(entries))]
-    _need_scores(path, entries, names)
-    spans, boxed = coco_json.boxes(path, entries, names)
-    areas = (spans[:, 2] * spans[:, 3]).tolist()
-    for position, entry in enumerate(entries):  # as pycocotools' loadRes does it
-        entry.id = position + 1
-        entry.iscrowd = None
-        entry.area = areas[position] if boxed[0] and boxed[position] else None
-    return Dataset(_records(path, found, entries, names, labels, scored=True), classes)
+    with coco_json.opened(path) as file:
+        scan = coco_table.scan(path, file, results=True)
+        records = None if scan is None else coco_table.records(scan, found, labels, results=True)
+    if records is None:  # something is unusual or wrong
+        records = _results(path, found, labels)
+    return Dataset(records, classes)
 
 
 def write_results(
@@ -238,6 +231,41 @@ def roots(path: Path, images: str | Path | None = None) -> list[Path]:
     folder, above = path.parent, path.parent / ".."
     subset = path.stem.partition("_")[2] or path.stem
     return [folder / "images", folder, above / "images", above / "images" / subset, above / subset, folder]
+
+
+def _head(path: Path) -> coco_json.Head:
+    with coco_json.opened(path) as file:
+        scan = coco_table.scan(path, file)
+    return coco_json.load(path, coco_json.Head, None if scan is None else scan.head)
+
+
+def _annotated(
+    path: Path, found: Sequence[coco_json.Picture], labels: Mapping[int, int]
+) -> tuple[Record, ...]:
+    """The records of a COCO file, or what is wrong with it."""
+    entries = coco_json.load(path, coco_json.Content).annotations
+    names = [
+        f"annotations[{n}]" if entry.id is None else f"annotation {entry.id}"
+        for n, entry in enumerate(entries)
+    ]
+    _number(path, entries)
+    if any(entry.score is not None for entry in entries):
+        _need_scores(path, entries, names)
+    return _records(path, found, entries, names, labels)
+
+
+def _results(path: Path, found: Sequence[coco_json.Picture], labels: Mapping[int, int]) -> tuple[Record, ...]:
+    """The records of a results list, or what is wrong with it."""
+    entries = coco_json.load(path, list[coco_json.Annotation])
+    names = [f"result {n}" for n in range(len(entries))]
+    _need_scores(path, entries, names)
+    spans, boxed = coco_json.boxes(path, entries, names)
+    areas = (spans[:, 2] * spans[:, 3]).tolist()
+    for position, entry in enumerate(entries):  # as pycocotools' loadRes does it
+        entry.id = position + 1
+        entry.iscrowd = None
+        entry.area = areas[position] if boxed[0] and boxed[position] else None
+    return _records(path, found, entries, names, labels, scored=True)
 
 
 def _number(path: Path, entries: Sequence[coco_json.Annotation]) -> None:
@@ -327,7 +355,7 @@ def _ids_of_truth(dataset: Dataset, truth: Path | None) -> tuple[dict[int | str,
     """The picture ids and category ids to write."""
     if truth is None:
         return {record.id: record.id for record in dataset}, list(range(1, len(dataset.classes) + 1))
-    head = coco_json.load(truth, coco_json.Head)
+    head = _head(truth)
     names, labels = coco_json.classes(truth, head.categories)
     ids_by_label = list(labels)
     used = {int(label) for record in dataset for label in record.instances.labels}

@@ -13,11 +13,14 @@ from delineate._native import _core
 from delineate.dataset import Dataset, Record
 from delineate.instances import Instances
 from delineate.masks import Masks
+from delineate.table import Table
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 Kind: TypeAlias = Literal["mask", "box"]
+Side: TypeAlias = Sequence[Instances] | Sequence[Table]
+"""What one side has found: the instances of each picture, or one table of all pictures."""
 
 
 @dataclass(frozen=True)
@@ -103,24 +106,25 @@ def columns(
     if iou not in ("mask", "box"):
         raise ValueError(f'{where}: iou must be "mask" or "box", got {iou!r}')
     lookup, notices = _class_lookup(where, truth.classes, predictions.classes)
-    records, found = _paired(where, truth, predictions)
-    known = [record.instances for record in records]
+    records, partners = _paired(where, truth, predictions)
+    sizes = [record.size for record in records]
+    known, found = _side(records, sizes), _side(partners, sizes)
     if scored or min_score is not None:
         _need_scores(where, found)
     if min_score is not None:
-        found = [item[_scores(item, fields) >= min_score] for item in found]
+        found = _above(found, min_score, fields)
     if iou == "mask":
         _need_masks(where, known, found)
     labels = lookup[_ints([item.labels for item in found])]
     truth_labels = _ints([item.labels for item in known])
-    crowd = np.concatenate([np.zeros(0, bool), *map(_crowd, known)])
-    lost = _floats([_numbers(item, fields.id, np.ones(len(item))) for item in known]) == 0
+    crowd = np.concatenate([np.zeros(0, bool), *(_crowd(item) for item in known)])
+    lost = _floats([_ids(item, fields) for item in known]) == 0
     areas = [_floats([_areas(item, fields, "mask") for item in known])]
     areas.append(_floats([_areas(item, fields, iou) for item in found]))
     notices += _oddities(lost & ~crowd, found if iou == "mask" else [], fields)
-    counts = [np.array([len(item) for item in side], np.int64) for side in (known, found)]
-    offsets = [np.concatenate([np.zeros(1, np.int64), np.cumsum(count)]) for count in counts]
-    places = [np.repeat(np.arange(len(records)) * max(1, len(truth.classes)), count) for count in counts]
+    offsets = [_offsets(known), _offsets(found)]
+    firsts = np.arange(len(records)) * max(1, len(truth.classes))
+    places = [np.repeat(firsts, np.diff(one)) for one in offsets]
     scores = _floats([_scores(item, fields) for item in found])
     return Columns(
         ids=tuple(record.id for record in records),
@@ -135,14 +139,14 @@ def columns(
     )
 
 
-def _paired(where: str, truth: Dataset, predictions: Dataset) -> tuple[list[Record], list[Instances]]:
-    """Truth records in the order of evaluation, and the predicted instances of each."""
+def _paired(where: str, truth: Dataset, predictions: Dataset) -> tuple[list[Record], list[Record | None]]:
+    """Truth records in the order of evaluation, and the record of predictions for each."""
 
     def order(identity: int | str) -> tuple[bool, int, str]:
         return (False, identity, "") if isinstance(identity, int) else (True, 0, identity)
 
     records = sorted(truth, key=lambda record: order(record.id))
-    found = {record.id: record.instances for record in predictions}
+    found = {record.id: record for record in predictions}
     unknown = found.keys() - {record.id for record in records}
     if unknown:
         raise ValueError(
@@ -156,7 +160,39 @@ def _paired(where: str, truth: Dataset, predictions: Dataset) -> tuple[list[Reco
                 f"{where}: predictions of record {record.id!r} must have the size of its truth "
                 f"{record.size}, got {size}"
             )
-    return records, [found.get(record.id) or Instances.empty(record.size, scored=True) for record in records]
+    return records, [found.get(record.id) for record in records]
+
+
+def _side(records: Sequence[Record | None], sizes: Sequence[tuple[int, int]]) -> Side:
+    """The columns of records that share a table, else the instances of each; None: a picture without any."""
+    rows = [None if record is None else record.rows for record in records]
+    table = next((one.table for one in rows if one is not None), None)
+    alike = all(
+        record is None if one is None else one.table is table
+        for one, record in zip(rows, records, strict=True)
+    )
+    if table is not None and alike:
+        return [table.select(np.array([-1 if one is None else one.picture for one in rows], np.int64))]
+    return [
+        Instances.empty(sizes[n], scored=True) if one is None else one.instances
+        for n, one in enumerate(records)
+    ]
+
+
+def _above(found: Side, least: float, fields: Fields) -> Side:
+    """Without the detections of lower scores."""
+    kept = [_scores(item, fields) >= least for item in found]
+    if found and isinstance(found[0], Table):
+        return [item.keep(flags) for item, flags in zip(found, kept, strict=True) if isinstance(item, Table)]
+    pairs = zip(found, kept, strict=True)
+    return [item[flags] for item, flags in pairs if isinstance(item, Instances)]
+
+
+def _offsets(side: Side) -> Ints:
+    """(I + 1,) where each picture begins."""
+    if side and isinstance(side[0], Table):
+        return side[0].offsets
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum([len(item) for item in side], dtype=np.int64)])
 
 
 def _class_lookup(where: str, truth: Sequence[str], predictions: Sequence[str]) -> tuple[Ints, list[str]]:
@@ -186,27 +222,31 @@ def _class_lookup(where: str, truth: Sequence[str], predictions: Sequence[str]) 
     return np.array([place.get(name, -1) for name in predictions], np.int64), notices
 
 
-def _need_scores(where: str, found: Sequence[Instances]) -> None:
+def _need_scores(where: str, found: Side) -> None:
     if any(item.scores is None and len(item) for item in found):
         raise ValueError(
             f"{where}: predictions must have scores, got None. Pass truth first, predictions second"
         )
 
 
-def _need_masks(where: str, known: Sequence[Instances], found: Sequence[Instances]) -> None:
+def _need_masks(where: str, known: Side, found: Side) -> None:
     for name, side in (("truth", known), ("predictions", found)):
-        if any(item.masks is None and len(item) for item in side):
+        if any(not _shaped(item) and len(item) for item in side):
             raise ValueError(f'{where}: {name} must have masks, got boxes only. Pass iou="box"')
 
 
-def _oddities(lost: Flags, found: Sequence[Instances], fields: Fields) -> list[str]:
+def _oddities(lost: Flags, found: Side, fields: Fields) -> list[str]:
     notices = []
     if lost.any():
         notices.append(
             f"{int(lost.sum())} truth objects have the annotation id 0; a detection matched to one of them "
             "counts as false, as in pycocotools. Number annotations from 1."
         )
-    odd = sum(int((_areas(item, fields, "mask") != item.masks.areas).sum()) for item in found if item.masks)
+    odd = 0
+    for item in found:
+        stated = _numbers(item, fields.area)
+        if stated is not None and _shaped(item):
+            odd += int((stated != _mask_areas(item)).sum())
     if odd:
         notices.append(
             f"{odd} predictions come with an area other than their mask's (pycocotools takes the box's where "
@@ -223,55 +263,83 @@ def _floats(parts: Sequence[Floats]) -> Floats:
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _crowd(item: Instances) -> Flags:
+def _shaped(item: Instances | Table) -> bool:
+    return (item.texts if isinstance(item, Table) else item.masks) is not None
+
+
+def _mask_areas(item: Instances | Table) -> Floats:
+    """(N,) areas of the masks of something that has them."""
+    if isinstance(item, Instances):
+        return np.zeros(0) if item.masks is None else item.masks.areas.astype(np.float64)
+    if item.mask_areas is not None:
+        return item.mask_areas
+    return np.zeros(0) if item.texts is None else item.texts.measure(np.ones(len(item), np.uint8), False)[0]
+
+
+def _crowd(item: Instances | Table) -> Flags:
     return np.zeros(len(item), bool) if item.crowd is None else item.crowd
 
 
-def _numbers(item: Instances, name: str | None, otherwise: Floats) -> Floats:
-    """The extras array of that name if there is a fitting one."""
+def _numbers(item: Instances | Table, name: str | None, tail: tuple[int, ...] = ()) -> Floats | None:
+    """The extras array of that name if there is one with that shape for an object."""
     values = item.extras.get(name) if name is not None else None
-    return (
-        otherwise
-        if values is None or values.shape != otherwise.shape
-        else values.astype(np.float64, copy=False)
-    )
+    if values is None or values.shape != (len(item), *tail):
+        return None
+    return values.astype(np.float64, copy=False)
 
 
-def _scores(item: Instances, fields: Fields) -> Floats:
-    if item.scores is None:
+def _ids(item: Instances | Table, fields: Fields) -> Floats:
+    kept = _numbers(item, fields.id)
+    return np.ones(len(item)) if kept is None else kept
+
+
+def _scores(item: Instances | Table, fields: Fields) -> Floats:
+    own = item.scores
+    if own is None:
         return np.zeros(len(item))
-    own = item.scores.astype(np.float64)
-    kept = _numbers(item, fields.score, own)
-    return own if kept is own else np.where(kept.astype(np.float32) == item.scores, kept, own)
+    kept = _numbers(item, fields.score)
+    return own.astype(np.float64) if kept is None else np.where(kept.astype(np.float32) == own, kept, own)
 
 
-def _boxes(item: Instances, fields: Fields) -> Floats:
+def _boxes(item: Instances | Table, fields: Fields) -> Floats:
     """(N, 4) float64 x, y, width, height."""
-    own = item.boxes.astype(np.float64)
+    corners = item.boxes
+    kept = _numbers(item, fields.box, (4,))
+    own = corners.astype(np.float64)
     own[:, 2:] -= own[:, :2]
-    kept = _numbers(item, fields.box, own)
-    if kept is own:
+    if kept is None:
         return own
-    corners = np.concatenate([kept[:, :2], kept[:, :2] + kept[:, 2:]], axis=1).astype(np.float32)
-    return np.where((corners == item.boxes).all(axis=1, keepdims=True), kept, own)
+    ends = np.concatenate([kept[:, :2], kept[:, :2] + kept[:, 2:]], axis=1).astype(np.float32)
+    return np.where((ends == corners).all(axis=1, keepdims=True), kept, own)
 
 
-def _areas(item: Instances, fields: Fields, kind: Kind) -> Floats:
-    if kind == "mask" and item.masks is not None:
-        own = item.masks.areas.astype(np.float64)
-    else:
-        boxes = _boxes(item, fields)
-        own = boxes[:, 2] * boxes[:, 3]
-    return _numbers(item, fields.area, own)
+def _areas(item: Instances | Table, fields: Fields, kind: Kind) -> Floats:
+    stated = _numbers(item, fields.area)
+    if stated is not None:
+        return stated
+    if kind == "mask" and _shaped(item):
+        return _mask_areas(item)
+    boxes = _boxes(item, fields)
+    areas: Floats = boxes[:, 2] * boxes[:, 3]
+    return areas
 
 
-def _box_overlap(known: Sequence[Instances], found: Sequence[Instances], fields: Fields) -> _core.Overlap:
+def _box_overlap(known: Side, found: Side, fields: Fields) -> _core.Overlap:
     sides = ([np.zeros((0, 4)), *(_boxes(item, fields) for item in side)] for side in (known, found))
     return _core.box_overlap(*map(np.concatenate, sides))
 
 
-def _mask_overlap(known: Sequence[Instances], found: Sequence[Instances]) -> _core.Overlap:
-    def runs(item: Instances) -> _core.Runs:
-        return (Masks.empty(item.size) if item.masks is None else item.masks).runs
+def _mask_overlap(known: Side, found: Side) -> _core.Overlap:
+    return _core.mask_overlap(_masks(known), _masks(found))
 
-    return _core.mask_overlap(tuple(map(runs, known)), tuple(map(runs, found)))
+
+def _masks(side: Side) -> tuple[_core.Runs, ...] | _core.MaskTexts:
+    """The masks of each picture. A table without any has no instances either."""
+    if side and isinstance(side[0], Table) and side[0].texts is not None:
+        return side[0].texts
+    return tuple(
+        Masks.empty((0, 0)).runs
+        if isinstance(item, Table)
+        else (Masks.empty(item.size) if item.masks is None else item.masks).runs
+        for item in side
+    )

@@ -1,0 +1,126 @@
+// Reading COCO files natively: the entries as columns, masks as texts.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+
+#include <optional>
+
+#include "coco_scan.hpp"
+#include "mask_texts.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace delineate;
+
+namespace {
+
+template <class T>
+using Array1 = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <class T>
+std::vector<T> copied(const Array1<T>& array) {
+    return std::vector<T>(array.data(), array.data() + array.size());
+}
+
+template <class T>
+nb::object give(std::vector<T>&& values, size_t columns = 1) {
+    auto* held = new std::vector<T>(std::move(values));
+    held->shrink_to_fit();
+    const nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    const size_t shape[] = {held->size() / columns, columns};
+    return nb::cast(nb::ndarray<nb::numpy, T>(held->data(), columns > 1 ? 2 : 1, shape, owner));
+}
+
+// Columns by name; only those that some entry has a value for.
+nb::object scan(int descriptor, bool list, size_t window) {
+    std::optional<CocoScan> found;
+    {
+        const nb::gil_scoped_release unlocked;
+        found = scan_coco(File(descriptor), list, window);
+    }
+    if (!found) return nb::none();
+    nb::dict sections, columns;
+    for (const auto& one : found->sections)
+        sections[one.key.c_str()] = nb::make_tuple(one.begin, one.end - one.begin);
+    nb::list names;
+    for (const auto& name : found->names) names.append(nb::str(name.c_str(), name.size()));
+    const auto put = [&](const char* name, auto&& column, size_t width = 1) {
+        if (!column.values.empty()) columns[name] = give(std::move(column.values), width);
+    };
+    columns["image"] = give(std::move(found->image));
+    columns["category"] = give(std::move(found->category));
+    put("named", found->named);
+    put("id", found->id);
+    put("track", found->track);
+    put("crowd", found->crowd);
+    put("score", found->score);
+    put("area", found->area);
+    put("box", found->box, 4);
+    put("start", found->start);
+    put("length", found->length);
+    put("rle", found->rle);
+    return nb::make_tuple(found->count, columns, names, sections);
+}
+
+void make_texts(MaskTexts* self, int descriptor, const Array1<int64_t>& sizes, const Array1<int64_t>& offsets,
+                const Array1<int64_t>& starts, const Array1<int32_t>& lengths) {
+    MaskTexts made;
+    made.file = std::make_shared<const File>(descriptor);
+    made.sizes = copied(sizes);
+    made.offsets = copied(offsets);
+    made.starts = copied(starts);
+    made.lengths = copied(lengths);
+    made.check();
+    new (self) MaskTexts(std::move(made));
+}
+
+// Other masks of the same file: those at `rows`, in pictures of their own.
+MaskTexts chosen(const MaskTexts& texts, const Array1<int64_t>& rows, const Array1<int64_t>& sizes,
+                 const Array1<int64_t>& offsets) {
+    MaskTexts made;
+    made.file = texts.file;
+    made.sizes = copied(sizes);
+    made.offsets = copied(offsets);
+    made.starts.reserve(rows.size());
+    made.lengths.reserve(rows.size());
+    for (size_t k = 0; k < rows.size(); ++k) {
+        made.starts.push_back(texts.starts.at(static_cast<size_t>(rows(k))));
+        made.lengths.push_back(texts.lengths.at(static_cast<size_t>(rows(k))));
+    }
+    made.check();
+    return made;
+}
+
+Rle decode(const MaskTexts& texts, int64_t picture) {
+    if (picture < 0 || picture >= texts.pictures()) throw nb::index_error("MaskTexts: no such picture.");
+    MaskTexts::Reader reader(texts);
+    reader.open(picture);
+    return reader.all();
+}
+
+nb::tuple measure(const MaskTexts& texts, const Array1<uint8_t>& wanted, bool boxes) {
+    if (wanted.size() != texts.starts.size()) throw std::invalid_argument("measure: wanted must have a flag per mask.");
+    TextMeasures found;
+    {
+        const nb::gil_scoped_release unlocked;
+        found = measure_texts(texts, {wanted.data(), wanted.size()}, boxes, 0);
+    }
+    return nb::make_tuple(give(std::move(found.areas)), give(std::move(found.boxes), 4), give(std::move(found.broken)));
+}
+
+}  // namespace
+
+void bind_coco(nb::module_& m) {
+    m.def("coco_scan", &scan, "descriptor"_a, "list"_a, "window"_a = size_t{1} << 20,
+          nb::sig("def coco_scan(descriptor: int, list: bool, window: int = 1048576) -> tuple[int, dict[str, NDArray], list[str], "
+                  "dict[str, tuple[int, int]]] | None"));
+    nb::class_<MaskTexts>(m, "MaskTexts", "Masks of many pictures as texts in a file; immutable.")
+        .def("__init__", &make_texts, "descriptor"_a, "sizes"_a.noconvert(), "offsets"_a.noconvert(),
+             "starts"_a.noconvert(), "lengths"_a.noconvert())
+        .def("__len__", [](const MaskTexts& texts) { return texts.starts.size(); })
+        .def("select", &chosen, "rows"_a.noconvert(), "sizes"_a.noconvert(), "offsets"_a.noconvert())
+        .def("decode", &decode, "picture"_a, nb::call_guard<nb::gil_scoped_release>())
+        .def("measure", &measure, "wanted"_a.noconvert(), "boxes"_a,
+             nb::sig("def measure(self, wanted: NDArray[numpy.uint8], boxes: bool) -> tuple[NDArray[numpy.float64], "
+                     "NDArray[numpy.float32], NDArray[numpy.int64]]"));
+}

@@ -1,0 +1,63 @@
+// Masks of many pictures that stay in their file as the text of COCO segmentations until somebody asks for a picture.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "file.hpp"
+#include "rle.hpp"
+
+namespace delineate {
+
+// Picture i has `sizes[2 i], sizes[2 i + 1]` (height, width) and owns masks [offsets[i], offsets[i + 1]); mask m is the text
+// of `lengths[m]` bytes (0: an empty mask) at `starts[m]` of the file.
+class MaskTexts {
+ public:
+    std::shared_ptr<const File> file;
+    std::vector<int64_t> sizes, offsets, starts;
+    std::vector<int32_t> lengths;
+
+    int64_t pictures() const { return static_cast<int64_t>(offsets.size()) - 1; }
+    // Throws std::invalid_argument where the columns do not belong together.
+    void check() const;
+
+    // One thread's view of one picture after the other.
+    class Reader {
+     public:
+        explicit Reader(const MaskTexts& source) : source_(source) {}
+        // Throws std::runtime_error if the file has changed since it was opened.
+        void open(int64_t picture);
+        int64_t height() const { return height_; }
+        // The runs of a mask (numbered over all pictures) of the open picture, until the next call. Throws
+        // std::invalid_argument where the text is no mask of the picture's size.
+        std::span<const uint32_t> runs(int64_t mask);
+        // Writes all masks of the open picture.
+        Rle all();
+
+     private:
+        std::string_view text(int64_t mask);
+        void append(std::string_view text, Rle& target);
+        void append_rle(const char* p, Rle& target);
+        void append_polygons(const char* p, Rle& target);
+
+        const MaskTexts& source_;
+        int64_t picture_ = -1, height_ = 0, width_ = 0;
+        int64_t begin_ = 0, end_ = 0;  // the part of the file in `block_`
+        std::string block_, single_, plain_;
+        Rle one_;
+        std::vector<double> xy_;
+        std::vector<int64_t> points_;
+        std::vector<uint32_t> counts_;
+    };
+};
+
+// Area and tight box of the masks that are wanted, 0 for the others.
+struct TextMeasures {
+    std::vector<double> areas;  // (N)
+    std::vector<float> boxes;   // (N, 4) x, y, width, height
+    std::vector<int64_t> broken;  // masks that cannot be decoded, ascending
+};
+TextMeasures measure_texts(const MaskTexts& texts, std::span<const uint8_t> wanted, bool boxes, unsigned threads);
+
+}  // namespace delineate
