@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from delineate import _picture_files, image
 from delineate.errors import FormatError
-from delineate.image import read_image, read_size, to_rgb8, write_image
+from delineate.image import read_image, read_label_map, read_size, to_rgb8, write_image
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (5, 7, 3), np.uint8)
@@ -476,3 +476,51 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         write_image(tmp_path / "a.png", RGB)
     assert list(tmp_path.iterdir()) == []
+
+
+# Pictures of numbers
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_label_maps_come_back_as_stored(kind):
+    array = RNG.integers(0, np.iinfo(kind).max + 1, (5, 7)).astype(kind)
+    for content in (encoded(array), encoded(array, "TIFF"), encoded(array, "TIFF", compression="tiff_lzw")):
+        found = read_label_map(content)
+        assert found.dtype == kind
+        np.testing.assert_array_equal(found, array)
+
+
+def test_label_maps_of_every_kind_of_sample():
+    tifffile = pytest.importorskip("tifffile")
+    whole = np.array([[0, 1, 70_000], [5, 2**31 - 1, 7]])
+    for kind in (np.int32, np.uint32, np.int64, np.float64):
+        file = io.BytesIO()
+        tifffile.imwrite(file, whole.astype(kind))
+        found = read_label_map(file.getvalue())
+        assert found.dtype == np.uint32
+        np.testing.assert_array_equal(found, whole)
+
+
+def test_a_palette_gives_its_indices():
+    picture = Image.fromarray(np.array([[0, 3], [255, 1]], np.uint8))
+    picture.putpalette([9] * 768)  # all colours are the same
+    assert read_label_map(encoded(picture)).tolist() == [[0, 3], [255, 1]]
+    one_bit = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
+    assert read_label_map(encoded(one_bit)).tolist() == [[0, 1]]
+
+
+def test_grey_colours_are_numbers_and_others_are_refused():
+    assert read_label_map(encoded(np.dstack([GREY] * 3))).tolist() == GREY.tolist()
+    with pytest.raises(FormatError, match="one number for each pixel, got colours"):
+        read_label_map(encoded(RGB))
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, np.nan, np.inf, 2.0**33])
+def test_other_numbers_are_refused(value):
+    with pytest.raises(FormatError, match="numbers must be whole and from 0 to 4294967295"):
+        read_label_map(encoded(np.array([[1, value]], np.float32), "TIFF"))
+
+
+def test_label_maps_are_not_turned(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "a.tif", tiffinfo={274: 6})
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), GREY)

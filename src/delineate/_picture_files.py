@@ -74,10 +74,15 @@ class Picture:
 
 
 @contextlib.contextmanager
-def opened(source: str | Path | bytes) -> Iterator[Picture]:
-    """Open a file (or its content) and read its header; whatever goes wrong is a FormatError."""
+def opened(source: str | Path | bytes, *, indices: bool = False) -> Iterator[Picture]:
+    """Open a file (or its content) and read its header; whatever goes wrong is a FormatError.
+
+    Args:
+        source: The file, or its content.
+        indices: Whether a picture with a palette gives its indices instead of its colours.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
-        yield _opened(io.BytesIO(source), "<bytes>")
+        yield _opened(io.BytesIO(source), "<bytes>", indices)
         return
     path = Path(source)
     try:
@@ -86,12 +91,12 @@ def opened(source: str | Path | bytes) -> Iterator[Picture]:
         reason = getattr(error, "strerror", None) or _words(error)
         raise FormatError(path, "", f"picture must be a readable file, got: {reason}.") from error
     with file:
-        yield _opened(file, path)
+        yield _opened(file, path, indices)
 
 
-def _opened(file: IO[bytes], where: str | Path) -> Picture:
+def _opened(file: IO[bytes], where: str | Path, indices: bool) -> Picture:
     try:
-        picture = _by_pillow(file, where)
+        picture = _by_pillow(file, where, indices)
         if picture is None:
             picture = _by_tifffile(file, where)
     except FormatError:
@@ -119,7 +124,7 @@ def _decoded(picture: Picture, where: str | Path) -> NDArray[Any]:
     return array
 
 
-def _by_pillow(file: IO[bytes], where: str | Path) -> Picture | None:
+def _by_pillow(file: IO[bytes], where: str | Path, indices: bool) -> Picture | None:
     """None for a TIFF that Pillow cannot read, or would read wrongly."""
     with _quiet():
         picture = _parsed(file, where)
@@ -133,7 +138,7 @@ def _by_pillow(file: IO[bytes], where: str | Path) -> Picture | None:
     width, height = picture.size
     if orientation >= 5 and getattr(picture, "tag_v2", {}).get(_WIDTH, width) != width:
         width, height = height, width  # of TIFF, newer Pillow gives the size of the turned picture
-    return Picture((height, width), orientation, lambda: _pixels(picture, file, where, orientation))
+    return Picture((height, width), orientation, lambda: _pixels(picture, file, where, orientation, indices))
 
 
 def _parsed(file: IO[bytes], where: str | Path) -> ImageFile.ImageFile | None:
@@ -166,7 +171,7 @@ def _parsed(file: IO[bytes], where: str | Path) -> ImageFile.ImageFile | None:
 
 
 def _pixels(
-    picture: ImageFile.ImageFile, file: IO[bytes], where: str | Path, orientation: int
+    picture: ImageFile.ImageFile, file: IO[bytes], where: str | Path, orientation: int, indices: bool
 ) -> NDArray[Any]:
     """Decode, without losing depth."""
     tags = getattr(picture, "tag_v2", {})
@@ -180,7 +185,9 @@ def _pixels(
     if rawmode.partition(";")[2] in ("16B", "16L", "16N") and picture.mode in ("RGB", "RGBA"):
         array = _sixteen_bits(picture, file, where, rawmode)
     else:
-        if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
+        if indices and picture.mode == "P":
+            array = np.asarray(picture)
+        elif picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
             picture.load()
             picture.info.pop("transparency", None)  # dropped like all alpha; converting would warn about it
             array = np.asarray(picture.convert("RGB"))

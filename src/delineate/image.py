@@ -25,6 +25,7 @@ from PIL import Image
 
 from delineate import _picture_files as files
 from delineate import atomic
+from delineate.errors import FormatError
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 _FORMATS[".webp"] = "WEBP"
@@ -73,6 +74,55 @@ def read_size(source: str | Path | bytes, *, orient: bool = True) -> tuple[int, 
     with files.opened(source) as picture:
         height, width = picture.size
         return (width, height) if orient and picture.orientation >= 5 else (height, width)
+
+
+def read_label_map(source: str | Path | bytes, size: tuple[int, int] | None = None) -> NDArray[Any]:
+    """Read a picture of numbers, such as a label map.
+
+    One channel of any depth is taken as it is stored, and a palette gives its indices. Signed and float samples are
+    taken if they are whole numbers from 0 to 2**32 - 1. Nothing is turned upright.
+
+    Args:
+        source: The file, or its content.
+        size: (height, width) that it must have; another one is refused before anything is decoded.
+
+    Returns:
+        (H, W) uint8, uint16 or uint32, the narrowest that the file's kind of samples needs.
+
+    Raises:
+        FormatError: There is no such file, it is damaged or too large, or it holds colours or other numbers.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.fromarray(np.full((2, 3), 700, np.uint16)).save(Path(folder, "a.png"))
+    ...     read_label_map(Path(folder, "a.png"))[0]
+    array([700, 700, 700], dtype=uint16)
+    """
+    where = source if isinstance(source, str | Path) else "<bytes>"
+    with files.opened(source, indices=True) as picture:
+        if size is not None and picture.size != size:
+            text = (
+                f"size must be that of the picture {size} (height, width), got {picture.size}. Make it anew."
+            )
+            raise FormatError(where, "", text)
+        array = picture.decode()
+    if array.ndim == 3:
+        colours = array[:, :, : 1 if array.shape[2] <= 2 else 3]  # alpha is dropped, as elsewhere
+        if (colours != colours[:, :, :1]).any():
+            text = "picture must hold one number for each pixel, got colours. Save it as grey, or with a palette."
+            raise FormatError(where, "", text)
+        array = array[:, :, 0]
+    unsigned = array.dtype.kind in "bu"
+    width = min(array.dtype.itemsize, 4) if unsigned or array.dtype.itemsize == 2 else 4
+    limit = 2**32 - 1
+    if array.dtype.kind in "if" or array.dtype.itemsize > 4:
+        with np.errstate(invalid="ignore"):
+            wrong = ~((array >= 0) & (array <= limit) & (array == np.floor(array)))
+        if wrong.any():
+            text = f"numbers must be whole and from 0 to {limit}, got {array[wrong][0]}."
+            raise FormatError(where, "", text)
+    kind = {1: np.uint8, 2: np.uint16, 4: np.uint32}[width]
+    return np.ascontiguousarray(array.astype(kind))
 
 
 def to_rgb8(array: NDArray[Any]) -> NDArray[np.uint8]:
