@@ -5,6 +5,7 @@
 
 #include <stdexcept>
 
+#include "assignment.hpp"
 #include "match.hpp"
 #include "verdicts.hpp"
 
@@ -167,6 +168,21 @@ nb::ndarray<nb::numpy, double> resampled(const PyTruths& truths, const Column<ui
     return to_numpy(std::move(result), shape);
 }
 
+nb::ndarray<nb::numpy, int64_t> assigned(const Table& gains) {
+    const size_t rows = gains.shape(0), columns = gains.shape(1);
+    std::vector<int64_t> offsets{0};
+    std::vector<Edge> edges;
+    for (size_t r = 0; r < rows; ++r) {
+        for (size_t c = 0; c < columns; ++c)
+            if (gains(r, c) > 0) edges.push_back({static_cast<int32_t>(c), gains(r, c)});
+        offsets.push_back(static_cast<int64_t>(edges.size()));
+    }
+    auto taken = assign(offsets, edges, static_cast<int64_t>(columns));
+    for (int64_t& edge : taken)
+        if (edge >= 0) edge = edges[edge].column;
+    return to_numpy<int64_t, 1>(std::move(taken), {rows});
+}
+
 }  // namespace
 
 void bind_match(nb::module_& m) {
@@ -211,6 +227,8 @@ void bind_match(nb::module_& m) {
         },
         "truths"_a, "truth_tubes"_a.noconvert(), "truth_count"_a, "detections"_a, "detection_tubes"_a.noconvert(),
         "detection_count"_a, nb::keep_alive<0, 1>(), nb::keep_alive<0, 4>());
+    m.def("assign", &assigned, "gains"_a.noconvert(),
+          nb::sig("def assign(gains: NDArray[numpy.float64]) -> NDArray[numpy.int64]"));
     m.def("average_precision", &curves, "truths"_a, "detections"_a, "overlap"_a, "classes"_a, "thresholds"_a.noconvert(),
           "recalls"_a.noconvert(), "ranges"_a.noconvert(), "max_detections"_a.noconvert());
     m.def("match_cell", &cell_matches, "truth_ids"_a.noconvert(), "truth_areas"_a.noconvert(), "crowd"_a.noconvert(),

@@ -11,6 +11,7 @@ from delineate.metrics.matching import Matching, matching
 from delineate.metrics.operating import Curve, OperatingCurves, Point, operating_curves
 from delineate.metrics.panoptic import PanopticReport, Quality, evaluate_panoptic
 from delineate.metrics.slices import Slice, slices
+from delineate.metrics.tracking import Tracking, TrackingReport, evaluate_tracking
 from delineate.metrics.verdicts import Verdicts, verdicts
 from delineate.metrics.video import VIDEO_AREA_RANGES, evaluate_videos
 
@@ -33,6 +34,8 @@ __all__ = [
     "Quality",
     "Report",
     "Slice",
+    "Tracking",
+    "TrackingReport",
     "Verdicts",
     "calibration",
     "compare",
@@ -40,6 +43,7 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluate_panoptic",
+    "evaluate_tracking",
     "evaluate_videos",
     "explain",
     "matching",
