@@ -222,8 +222,8 @@ void bind_match(nb::module_& m) {
         "tube_overlap",
         [](const nb::tuple& truths, const Column<int64_t>& truth_tubes, int64_t truth_count, const nb::tuple& detections,
            const Column<int64_t>& detection_tubes, int64_t detection_count) {
-            return tube_overlap({pointers(truths), view(truth_tubes), truth_count},
-                                {pointers(detections), view(detection_tubes), detection_count});
+            return tube_overlap({side(truths).images, view(truth_tubes), truth_count},
+                                {side(detections).images, view(detection_tubes), detection_count});
         },
         "truths"_a, "truth_tubes"_a.noconvert(), "truth_count"_a, "detections"_a, "detection_tubes"_a.noconvert(),
         "detection_count"_a, nb::keep_alive<0, 1>(), nb::keep_alive<0, 4>());
