@@ -11,6 +11,7 @@ void bind_match(nb::module_&);
 void bind_algebra(nb::module_&);
 void bind_pairs(nb::module_&);
 void bind_codecs(nb::module_&);
+void bind_outline(nb::module_&);
 
 NB_MODULE(_core, m) {
     nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no mistake of the user's
@@ -23,4 +24,5 @@ NB_MODULE(_core, m) {
     bind_algebra(m);
     bind_pairs(m);
     bind_codecs(m);
+    bind_outline(m);
 }

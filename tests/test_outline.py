@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.measure import approximate_polygon
 from test_masks import drawn, stacks
 
 from delineate import outline
@@ -106,3 +108,161 @@ def test_fill_refuses_what_is_no_ring(ring, message):
 def test_memory_follows_the_object():
     masks = Masks.from_polygons([[[9000, 9000, 9050, 9000, 9050, 9060]]], (20_000, 20_000))
     assert outline.fill(outline.polygons(masks), masks.size) == masks
+
+
+def discs(count=4, size=80):
+    """Rough round shapes, some with a hole."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:size, :size] - size / 2
+    angle, distance = np.arctan2(y, x), np.hypot(y, x)
+    masks = []
+    for k in range(count):
+        radius = size * 0.3 + sum(
+            size * 0.08 / n * rng.normal() * np.cos(n * angle + 6 * rng.random()) for n in range(1, 6)
+        )
+        masks.append((distance < radius) & (distance > (size * 0.1 if k % 2 else 0)))
+    return Masks.from_dense(np.array(masks))
+
+
+def check_sketch(masks, found, max_distance=np.inf):
+    """Valid, with the parts and holes of the exact polygons in their order, and near them."""
+    for exact, simple in zip(outline.polygons(masks), found, strict=True):
+        assert shape_of(simple).is_valid
+        assert [len(part.holes) for part in simple] == [len(part.holes) for part in exact]
+        for before, after in zip(exact, simple, strict=True):
+            for ring, fewer in zip(before.rings, after.rings, strict=True):
+                assert (fewer * 2 % 1 == 0).all()
+                lines = shapely.LinearRing(ring), shapely.LinearRing(fewer)
+                assert lines[0].is_ccw == lines[1].is_ccw
+                assert lines[0].hausdorff_distance(lines[1]) <= max_distance + 1e-9
+
+
+def overlaps(masks, shapes):
+    """(N,) intersection over union of the masks and what the polygons are filled to."""
+    a, b = masks.to_dense(), outline.fill(shapes, masks.size).to_dense()
+    return (a & b).sum((1, 2)) / np.maximum(1, (a | b).sum((1, 2)))
+
+
+@MANY
+@given(stacks(max_masks=2, max_side=24), st.sampled_from([0, 0.4, 0.5, 0.71, 1, 2.5, 10]))
+def test_simplify_within_a_distance(dense, max_distance):
+    masks = Masks.from_dense(dense)
+    found = outline.simplify(masks, max_distance=max_distance)
+    check_sketch(masks, found, max_distance)
+    if max_distance == 0:
+        assert outline.fill(found, masks.size) == masks
+
+
+@MANY
+@given(stacks(max_masks=2, max_side=24), st.sampled_from([0, 0.5, 0.9, 0.97, 1]))
+def test_simplify_to_an_overlap(dense, min_iou):
+    masks = Masks.from_dense(dense)
+    found = outline.simplify(masks, min_iou=min_iou)
+    check_sketch(masks, found)
+    assert (overlaps(masks, found)[masks.areas > 0] >= min_iou).all()
+
+
+def fewest(ring, max_distance):
+    """The fewest points of a ring, any start, by trying every line against shapely's distances."""
+    middles = (ring + np.roll(ring, -1, axis=0)) / 2
+    points = np.stack([ring, middles], 1).reshape(-1, 2)
+    n = len(points)
+    allowed = np.zeros((n, n + 1), bool)
+    for a in range(n):
+        for k in range(1, n):
+            chain = shapely.LineString(points[np.arange(a, a + k + 1) % n])
+            line = shapely.LineString([points[a], points[(a + k) % n]])
+            allowed[a, k] = chain.hausdorff_distance(line) <= max_distance + 1e-9
+    best = n
+    for start in range(n):
+        cost = np.full(n + 1, n)
+        cost[0] = 0
+        for i in range(n):
+            for k in range(1, n - i + 1):
+                if k < n and allowed[(start + i) % n, k]:
+                    cost[i + k] = min(cost[i + k], cost[i] + 1)
+        best = min(best, cost[n])
+    return max(3, best)
+
+
+@pytest.mark.parametrize("max_distance", [0.5, 1, 1.5])
+def test_corners_are_the_fewest(max_distance):
+    masks = discs(3, 22)[::2]
+    for exact, simple in zip(
+        outline.polygons(masks), outline.simplify(masks, max_distance=max_distance), strict=True
+    ):
+        assert len(exact) == 1
+        assert len(simple[0].exterior) <= fewest(exact[0].exterior, max_distance) + (max_distance > 1)
+
+
+def corners(shapes):
+    return sum(len(ring) for parts in shapes for part in parts for ring in part.rings)
+
+
+@pytest.mark.parametrize("max_distance", [0.75, 1, 2])
+def test_fewer_corners_than_douglas_and_peucker(max_distance):
+    masks = discs()
+    peer = sum(
+        len(approximate_polygon(np.append(ring, ring[:1], 0), max_distance)) - 1
+        for parts in outline.polygons(masks)
+        for part in parts
+        for ring in part.rings
+    )
+    found = outline.simplify(masks, max_distance=max_distance)
+    check_sketch(masks, found, max_distance)
+    assert corners(found) < 0.95 * peer
+
+
+@pytest.mark.parametrize("min_iou", [0.8, 0.9, 0.95, 0.99])
+def test_more_overlap_takes_more_corners(min_iou):
+    masks = discs()
+    found, closer = (outline.simplify(masks, min_iou=bound) for bound in (min_iou, (1 + min_iou) / 2))
+    assert (overlaps(masks, found) >= min_iou).all()
+    assert corners(found) < corners(closer) < corners(outline.polygons(masks))
+
+
+def test_a_straight_line_of_steps_is_one_line():
+    y, x = np.mgrid[:60, :60]
+    masks = Masks.from_dense((y + 5 < x)[None])
+    found = outline.simplify(masks, min_iou=1)
+    assert corners(found) <= 6 < corners(outline.polygons(masks))
+    assert outline.fill(found, masks.size) == masks
+
+
+def test_nothing_crosses_where_rings_are_close():
+    """Nested squares one pixel apart, and a part inside a hole: a wide bound must not let them cross or jump."""
+    y, x = np.mgrid[:41, :41]
+    nested = np.maximum(abs(y - 20), abs(x - 20)) % 2 == 0
+    discs_ = np.hypot(y - 20, x - 20).astype(int) % 3 == 0
+    comb = (x % 2 == 0) | (y == 0)
+    masks = Masks.from_dense(np.stack([nested, discs_, comb, nested & comb]))
+    for max_distance in (1, 3, 9, 50):
+        check_sketch(masks, outline.simplify(masks, max_distance=max_distance), max_distance)
+
+
+@pytest.mark.parametrize("bound", [{"max_distance": 1.5}, {"min_iou": 0.9}])
+def test_simplify_edges(bound):
+    assert outline.simplify(Masks.empty((3, 4)), **bound) == []
+    nothing = Masks.from_dense(np.zeros((2, 3, 4), bool))
+    assert outline.simplify(nothing, **bound) == [[], []]
+    for size in ((1, 1), (1, 9), (9, 1), (30, 40)):
+        full = Masks.from_dense(np.ones((1, *size), bool))
+        check_sketch(full, outline.simplify(full, **bound))
+    large = Masks.from_polygons([[[9000, 9000, 9050, 9000, 9050, 9060]]] * 3, (20_000, 20_000))
+    assert corners(outline.simplify(large, **bound)) <= 12
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({}, "one of max_distance and min_iou must be given, got None and None"),
+        ({"max_distance": 1, "min_iou": 0.9}, "one of max_distance and min_iou must be given, got 1 and 0.9"),
+        ({"max_distance": -1}, "max_distance must be at least 0 pixels, got -1"),
+        ({"max_distance": np.nan}, "max_distance must be at least 0 pixels, got nan"),
+        ({"min_iou": 1.1}, "min_iou must be within 0 to 1, got 1.1"),
+        ({"min_iou": np.nan}, "min_iou must be within 0 to 1, got nan"),
+    ],
+)
+def test_simplify_refuses(bounds, message):
+    with pytest.raises(ValueError, match=message):
+        outline.simplify(Masks.empty((3, 4)), **bounds)

@@ -1,4 +1,4 @@
-"""Masks as polygons with holes and parts: exact, or as single rings for formats that know no holes.
+"""Masks as polygons with holes and parts: exact, simplified under a bound, or as single rings without holes.
 
 Coordinates are x, y in pixels on the grid between pixels: pixel column j covers [j, j + 1). An exterior runs
 clockwise as displayed, its holes the other way; with y counted downwards this is also what GeoJSON asks for.
@@ -85,6 +85,48 @@ def _doubled_areas(points: NDArray[Any], rings: NDArray[np.int64]) -> NDArray[np
     x, y = points.T.astype(np.float64)
     areas: NDArray[np.float64] = np.add.reduceat(x * y[following] - x[following] * y, rings[:-1])
     return areas
+
+
+def simplify(
+    masks: Masks, *, max_distance: float | None = None, min_iou: float | None = None
+) -> list[list[Polygon]]:
+    """Polygons with few corners that stay as close to the masks as asked for; exactly one bound is given.
+
+    The corners are corners of pixels and middles of straight pieces of the outline. For a distance every ring has
+    the fewest of them (shortest path over all admissible lines, Imai and Iri, 1988; of equals the one with the
+    least area in between), started at a corner of a first solution. For an overlap the distance is searched that
+    just keeps it. Where such rings would cross themselves or each other, or leave a hole or a part on the wrong
+    side, corners are put back. So the polygons are valid, with the parts and holes of `polygons` in the same
+    order; what the bound asks for is measured on the result, not assumed.
+
+    Args:
+        masks: N masks.
+        max_distance: Pixels, at least 0: the Hausdorff distance between each ring and its exact outline is at
+            most that.
+        min_iou: 0 to 1: the masks that `fill` makes of the polygons overlap the given ones at least so much.
+
+    Returns:
+        For each mask its parts, float64 corners in steps of half a pixel.
+
+    >>> y, x = np.mgrid[:60, :60]
+    >>> disc = Masks.from_dense(((y - 30) ** 2 + (x - 30) ** 2 < 625)[None])
+    >>> exact, near = polygons(disc)[0][0], simplify(disc, min_iou=0.95)[0][0]
+    >>> len(exact.exterior) > 100, len(near.exterior) < 12
+    (True, True)
+    >>> bool(fill([[near]], disc.size).iou(disc) >= 0.95)
+    True
+    """
+    if (max_distance is None) == (min_iou is None):
+        raise ValueError(f"one of max_distance and min_iou must be given, got {max_distance} and {min_iou}.")
+    if max_distance is not None:
+        if not 0 <= max_distance < np.inf:
+            raise ValueError(f"max_distance must be at least 0 pixels, got {max_distance}.")
+        points, rings, owners = _core.masks_simplify_within(masks.runs, min(float(max_distance), 1e8))
+    else:
+        if min_iou is None or not 0 <= min_iou <= 1:
+            raise ValueError(f"min_iou must be within 0 to 1, got {min_iou}.")
+        points, rings, owners = _core.masks_simplify_to_iou(masks.runs, float(min_iou))
+    return _grouped(points / 2, rings, owners)
 
 
 def fill(shapes: Sequence[Sequence[Polygon]], size: tuple[int, int]) -> Masks:

@@ -1,0 +1,208 @@
+#include "simplify.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "outline.hpp"
+#include "polygon.hpp"
+#include "topology.hpp"
+
+namespace delineate {
+
+namespace {
+
+class MaskSimplifier {
+   public:
+    MaskSimplifier(const Rle& rle, int64_t i, const Outlines& outlines) : rle_(rle), i_(i) {
+        for (int64_t r = outlines.masks[i]; r < outlines.masks[i + 1]; ++r) {
+            const size_t begin = static_cast<size_t>(2 * outlines.rings[r]), end = static_cast<size_t>(2 * outlines.rings[r + 1]);
+            rings_.emplace_back(std::span(outlines.points).subspan(begin, end - begin));
+        }
+    }
+
+    // Within `distance` pixels, with the fewest corners of each ring; among those, the least area in between.
+    std::vector<Sketch> within(double distance) const {
+        std::vector<Sketch> sketches;
+        for (const Ring& ring : rings_) {
+            // Small enough that all of the area together weighs less than one line.
+            const double price = 1 / (8 * (2 * distance + 1) * (static_cast<double>(ring.size()) + length(ring)));
+            sketches.push_back({&ring, Shortcuts(ring, 2 * distance).cheapest(price)});
+        }
+        repair(sketches, 2 * distance);
+        return sketches;
+    }
+
+    std::vector<Sketch> to_iou(double iou) const {
+        double area = 0, border = 0;
+        for (const Ring& ring : rings_) {
+            area += static_cast<double>(ring.between(0, ring.size())) / 8;
+            border += length(ring) / 2;
+        }
+        std::vector<Sketch> best = exact();
+        if (rings_.empty()) return best;
+        // Growing steps, then halving: what is found is measured, so nothing depends on how well the distance is guessed.
+        double good = 0, bad = 0, tried = .25 + (1 - iou) * area / border;
+        for (int step = 0; step < 16 && (bad == 0 || bad - good > .05 * bad); ++step) {
+            auto sketches = within(tried);
+            if (measured_iou(sketches) >= iou) {
+                good = tried;
+                if (corners(sketches) <= corners(best)) best = std::move(sketches);
+                tried = bad > 0 ? (good + bad) / 2 : 2 * tried;
+                if (tried > border) break;
+            } else {
+                bad = tried;
+                tried = (good + bad) / 2;
+            }
+        }
+        return best;
+    }
+
+    static void emit(const std::vector<Sketch>& sketches, Simplified& out) {
+        for (const Sketch& sketch : sketches) {
+            for (const int64_t k : sketch.kept) {
+                const Point p = sketch.ring->at(k);
+                out.points.insert(out.points.end(), {static_cast<int32_t>(p.x), static_cast<int32_t>(p.y)});
+            }
+            out.rings.push_back(static_cast<int64_t>(out.points.size() / 2));
+        }
+        out.masks.push_back(static_cast<int64_t>(out.rings.size()) - 1);
+    }
+
+   private:
+    static double length(const Ring& ring) {
+        double sum = 0;
+        for (int64_t k = 0; k < ring.size(); k += 2) {
+            const Point p = ring.at(k), q = ring.at(k + 2);
+            sum += static_cast<double>(std::abs(q.x - p.x) + std::abs(q.y - p.y));
+        }
+        return sum;
+    }
+    static size_t corners(const std::vector<Sketch>& sketches) {
+        size_t count = 0;
+        for (const Sketch& sketch : sketches) count += sketch.kept.size();
+        return count;
+    }
+    std::vector<Sketch> exact() const {
+        std::vector<Sketch> sketches;
+        for (const Ring& ring : rings_) {
+            sketches.push_back({&ring, {}});
+            for (int64_t k = 0; k < ring.size(); k += 2) sketches.back().kept.push_back(k);
+        }
+        return sketches;
+    }
+
+    // Splits the sides of `wrong`, and their parts until they are within the distance; false: none could be split.
+    static bool split(Sketch& sketch, const std::vector<int64_t>& wrong, double distance) {
+        std::vector<int64_t> more;
+        const auto add = [&](const auto& self, int64_t a, int64_t b, bool forced) -> void {
+            const int64_t middle = forced || !sketch.ring->within(a, b, distance) ? sketch.ring->farthest(a, b) : -1;
+            if (middle < 0) return;
+            more.push_back(middle % sketch.ring->size());
+            self(self, a, middle, false);
+            self(self, middle, b, false);
+        };
+        for (const int64_t side : wrong) add(add, sketch.begin(side), sketch.end(side), true);
+        sketch.kept.insert(sketch.kept.end(), more.begin(), more.end());
+        std::sort(sketch.kept.begin(), sketch.kept.end());
+        return !more.empty();
+    }
+
+    static std::vector<int64_t> all_sides(const Sketch& sketch) {
+        std::vector<int64_t> sides(static_cast<size_t>(sketch.sides()));
+        for (size_t k = 0; k < sides.size(); ++k) sides[k] = static_cast<int64_t>(k);
+        return sides;
+    }
+
+    // Area of the same sign as before, so at least three corners.
+    static bool upright(const Sketch& sketch) {
+        int64_t doubled = 0;
+        const Point origin = sketch.ring->at(0);
+        for (int64_t k = 0; k < sketch.sides(); ++k)
+            doubled += cross(origin, sketch.ring->at(sketch.begin(k)), sketch.ring->at(sketch.end(k)));
+        return doubled != 0 && (doubled > 0) == (sketch.ring->between(0, sketch.ring->size()) > 0);
+    }
+
+    // Puts corners back until every side is within the distance, every ring keeps its sense, none crosses itself or
+    // another, and none has changed sides. Ends, because the outlines themselves are so.
+    void repair(std::vector<Sketch>& sketches, double distance) const {
+        for (Sketch& sketch : sketches) {
+            std::vector<int64_t> far;
+            for (int64_t k = 0; k < sketch.sides(); ++k)
+                if (!sketch.ring->within(sketch.begin(k), sketch.end(k), distance)) far.push_back(k);
+            if (!far.empty()) split(sketch, far, distance);
+        }
+        for (bool changed = true; changed;) {
+            changed = false;
+            for (Sketch& sketch : sketches)
+                while (!upright(sketch) && split(sketch, all_sides(sketch), distance)) {
+                }
+            auto wrong = crossings(sketches);
+            if (wrong.empty()) wrong = misplaced(sketches);
+            if (wrong.empty()) return;
+            for (size_t begin = 0, end; begin < wrong.size(); begin = end) {
+                std::vector<int64_t> sides;
+                for (end = begin; end < wrong.size() && wrong[end].ring == wrong[begin].ring; ++end)
+                    sides.push_back(wrong[end].side);
+                changed |= split(sketches[static_cast<size_t>(wrong[begin].ring)], sides, distance);
+            }
+        }
+        sketches = exact();
+    }
+
+    double measured_iou(const std::vector<Sketch>& sketches) const {
+        std::vector<double> xy;
+        std::vector<int64_t> points{0};
+        for (const Sketch& sketch : sketches) {
+            for (const int64_t k : sketch.kept) {
+                const Point p = sketch.ring->at(k);
+                xy.insert(xy.end(), {static_cast<double>(p.x) / 2, static_cast<double>(p.y) / 2});
+            }
+            points.push_back(static_cast<int64_t>(xy.size() / 2));
+        }
+        const int64_t parts[] = {0, static_cast<int64_t>(sketches.size())};
+        const Rle filled = from_rings(rle_.height, rle_.width, xy, points, parts);
+        int64_t first = 0, second = 0, shared = 0;
+        OnesCursor a(rle_.runs(i_)), b(filled.runs(0));
+        for (OnesCursor c = a; !c.done(); c.next()) first += c.end - c.begin;
+        for (OnesCursor c = b; !c.done(); c.next()) second += c.end - c.begin;
+        while (!a.done() && !b.done()) {
+            shared += std::max<int64_t>(0, std::min(a.end, b.end) - std::max(a.begin, b.begin));
+            (a.end <= b.end ? a : b).next();
+        }
+        return static_cast<double>(shared) / static_cast<double>(std::max<int64_t>(1, first + second - shared));
+    }
+
+    const Rle& rle_;
+    int64_t i_;
+    std::vector<Ring> rings_;
+};
+
+template <class Fn>
+Simplified simplify(const Rle& rle, Fn&& sketch) {
+    const Outlines outlines = trace(rle);
+    const int64_t n = rle.size();
+    std::vector<Simplified> parts(static_cast<size_t>(n));
+    parallel_for(n, chunk_size(n, 256 * static_cast<int64_t>(rle.counts.size())), 0, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) MaskSimplifier::emit(sketch(MaskSimplifier(rle, i, outlines)), parts[i]);
+    });
+    Simplified whole;
+    for (const Simplified& part : parts) {
+        const int64_t points = whole.rings.back(), rings = whole.masks.back();
+        whole.points.insert(whole.points.end(), part.points.begin(), part.points.end());
+        for (size_t r = 1; r < part.rings.size(); ++r) whole.rings.push_back(points + part.rings[r]);
+        whole.masks.push_back(rings + part.masks[1]);
+    }
+    return whole;
+}
+
+}  // namespace
+
+Simplified simplify_within(const Rle& rle, double distance) {
+    return simplify(rle, [&](const MaskSimplifier& mask) { return mask.within(distance); });
+}
+
+Simplified simplify_to_iou(const Rle& rle, double iou) {
+    return simplify(rle, [&](const MaskSimplifier& mask) { return mask.to_iou(iou); });
+}
+
+}  // namespace delineate
