@@ -1,25 +1,42 @@
-"""Run-length masks against pycocotools, and opencv and ultrafast-pycocotools where installed, in one process.
+"""Run-length masks against every fast peer, in one process: COCO's tools and their successors, and OpenCV.
 
-Every job is run by all parties in turn, several times, on one thread; the medians of process CPU time give
-the ratios. Only the ratios mean anything on another machine.
+Every job is done by all parties in turn, several times. On one thread (the default) the medians of process CPU time
+give the ratios, on more the shortest wall times; a party called "delineate on 1" is then delineate held to one thread.
+Results are compared before anything is timed. Only the ratios mean anything on another machine.
 
-    python benchmarks/masks.py --masks 1000 --rounds 7 --json masks.json
+    pip install -r benchmarks/requirements.txt
+    python benchmarks/masks.py --threads 2 --json masks.json
 """
 
-import argparse
 import importlib
-import json
-import os
-import platform
-from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from pycocotools import mask as coco
-from turns import Job, medians
+from turns import Job, options, report
 
+from delineate import algebra
 from delineate.masks import Masks
 
-HEIGHT, WIDTH = 480, 640
+HEIGHT, WIDTH = SIZE = 480, 640
+MASKS, BANDS = 1000, 200
+PEERS = {
+    "ultrafast": "ultrafast_pycocotools.mask",
+    "hotcoco": "hotcoco.mask",
+    "faster-coco-eval": "faster_coco_eval.core.mask",
+    "pycocotools": "pycocotools.mask",
+}
+
+
+def installed() -> dict[str, ModuleType]:
+    """The peers that are here, by name; all have pycocotools' functions."""
+    found = {}
+    for name, module in PEERS.items():
+        try:
+            found[name] = importlib.import_module(module)
+        except ImportError as error:
+            print(f"left out: {name} ({error})")
+    return found
 
 
 def outlines(rng, count, spread=1.0):
@@ -36,119 +53,118 @@ def outlines(rng, count, spread=1.0):
     return shapes
 
 
-def optional(name):
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
-
-
 def fresh(masks):
     """The same runs without remembered areas and boxes."""
     return Masks(masks.runs)
 
 
-def codec_jobs(masks, rles, rows, columns) -> dict[str, Job]:
-    out, out_columns = np.zeros(rows.shape, bool), columns.transpose(2, 0, 1)
-    jobs = {
-        "encode, C order (N, H, W)": {
-            "delineate": lambda: Masks.from_dense(rows),
-            "pycocotools": lambda: coco.encode(np.asfortranarray(rows.transpose(1, 2, 0))),
-        },
-        "encode, Fortran order": {
-            "delineate": lambda: Masks.from_dense(out_columns),
-            "pycocotools": lambda: coco.encode(columns),
-        },
-        "decode, fresh memory": {"delineate": masks.to_dense, "pycocotools": lambda: coco.decode(rles)},
-        "decode, out=": {"delineate": lambda: masks.to_dense(out), "pycocotools": lambda: coco.decode(rles)},
-        "to COCO strings": {"delineate": masks.to_rle},
-        "from COCO strings": {"delineate": lambda: Masks.from_rle(rles)},
+def codec_jobs(peers, masks, rles) -> dict[str, Job]:
+    rows = masks.to_dense().view(np.uint8)
+    columns = np.asfortranarray(rows.transpose(1, 2, 0))
+    out, stack = np.zeros(rows.shape, bool), columns.transpose(2, 0, 1)
+    assert Masks.from_dense(rows) == masks
+    assert Masks.from_dense(stack) == masks
+    jobs: dict[str, Job] = {
+        "encode, C order (N, H, W)": {"delineate": lambda: Masks.from_dense(rows)},
+        "encode, Fortran order (H, W, N)": {"delineate": lambda: Masks.from_dense(stack)},
+        "encode to strings, C order": {"delineate": lambda: Masks.from_dense(rows).to_rle()},
+        "encode to strings, Fortran order": {"delineate": lambda: Masks.from_dense(stack).to_rle()},
+        "decode, fresh memory": {"delineate": masks.to_dense},
+        "decode, out=": {"delineate": lambda: masks.to_dense(out)},
+        "from strings, decode": {"delineate": lambda: Masks.from_rle(rles).to_dense()},
     }
-    ultrafast = optional("ultrafast_pycocotools.mask")
-    if ultrafast:
-        jobs["encode, C order (N, H, W)"]["ultrafast"] = lambda: ultrafast.encode(
-            np.asfortranarray(rows.transpose(1, 2, 0))
-        )
-        jobs["encode, Fortran order"]["ultrafast"] = lambda: ultrafast.encode(columns)
+    for name, peer in peers.items():
+        ordered = lambda peer=peer: peer.encode(np.asfortranarray(rows.transpose(1, 2, 0)))  # noqa: E731
+        direct = lambda peer=peer: peer.encode(columns)  # noqa: E731
+        if name == "hotcoco":  # which takes any order
+            ordered = lambda peer=peer: peer.encode(rows.transpose(1, 2, 0))  # noqa: E731
+        decode = lambda peer=peer: peer.decode(rles)  # noqa: E731
+        works = ordered, direct, ordered, direct, decode, decode, decode
+        for job, work in zip(jobs.values(), works, strict=True):
+            job[name] = work
     return jobs
 
 
-def measure_jobs(masks, rles) -> dict[str, Job]:
-    return {
-        # pycocotools.mask.area overflows beyond 255 masks under numpy 2.
-        "area": {
-            "delineate": lambda: fresh(masks).areas,
-            "pycocotools": lambda: [coco.area(rles[i : i + 255]) for i in range(0, len(rles), 255)],
-        },
-        "box": {"delineate": lambda: fresh(masks).boxes, "pycocotools": lambda: coco.toBbox(rles)},
-        "union of all": {"delineate": masks.union, "pycocotools": lambda: coco.merge(rles)},
-    }
-
-
-def polygon_jobs(shapes, masks, rles) -> dict[str, Job]:
-    size = (HEIGHT, WIDTH)
+def measure_jobs(peers, masks, rles) -> dict[str, Job]:
     jobs: dict[str, Job] = {
-        "polygons to runs": {
-            "delineate": lambda: Masks.from_polygons(shapes, size),
-            "pycocotools": lambda: [coco.frPyObjects(shape, *size) for shape in shapes],
-        },
+        "area": {"delineate": lambda: fresh(masks).areas},
+        "box": {"delineate": lambda: fresh(masks).boxes},
+        "merge": {"delineate": masks.union},
+    }
+    chunks = [rles[i : i + 255] for i in range(0, len(rles), 255)]
+    for name, peer in peers.items():
+        # pycocotools.mask.area overflows beyond 255 masks under numpy 2.
+        jobs["area"][name] = lambda peer=peer: [peer.area(chunk) for chunk in chunks]
+        jobs["box"][name] = lambda peer=peer: peer.toBbox(rles)
+        jobs["merge"][name] = lambda peer=peer: peer.merge(rles)
+    return jobs
+
+
+def polygon_jobs(peers, shapes, masks, rles) -> dict[str, Job]:
+    assert [rle["counts"].encode() for rle in masks.to_rle()] == [
+        coco.frPyObjects(shape, *SIZE)[0]["counts"] for shape in shapes
+    ]
+    jobs: dict[str, Job] = {
+        "polygons to runs": {"delineate": lambda: Masks.from_polygons(shapes, SIZE)},
+        "polygons to strings": {"delineate": lambda: Masks.from_polygons(shapes, SIZE).to_rle()},
         "runs to polygons": {"delineate": masks.to_polygons},
     }
-    cv2 = optional("cv2")
-    if cv2:
-        jobs["runs to polygons"]["pycocotools + cv2"] = lambda: [
-            cv2.findContours(coco.decode(rle), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE) for rle in rles
+    for name, peer in peers.items():
+        fill = lambda peer=peer: [peer.frPyObjects(shape, *SIZE) for shape in shapes]  # noqa: E731
+        jobs["polygons to runs"][name] = jobs["polygons to strings"][name] = fill
+    try:
+        import cv2
+    except ImportError as error:
+        print(f"left out: opencv ({error})")
+        return jobs
+    for name, peer in peers.items():
+        jobs["runs to polygons"][f"{name} + cv2"] = lambda peer=peer: [
+            cv2.findContours(peer.decode(rle), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE) for rle in rles
         ]
     return jobs
 
 
-def overlap_jobs(rng) -> dict[str, Job]:
+def overlap_jobs(peers, rng) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
-    for name, spread in (("all overlapping", 0.05), ("spread", 1.0)):
-        masks = Masks.from_polygons(outlines(rng, 150, spread), (HEIGHT, WIDTH))
+    for title, spread in (("all overlapping", 0.05), ("spread", 1.0)):
+        masks = Masks.from_polygons(outlines(rng, 150, spread), SIZE)
         rles, crowd = masks.to_rle(), [0] * 50
         found, truth = masks[:100], masks[100:]
         assert (found.iou(truth) == coco.iou(rles[:100], rles[100:], crowd)).all()
-        jobs[f"IoU 100 x 50, {name}"] = {
-            "delineate": lambda found=found, truth=truth: found.iou(truth),
-            "pycocotools": lambda rles=rles, crowd=crowd: coco.iou(rles[:100], rles[100:], crowd),
-        }
+        job: Job = {"delineate": lambda found=found, truth=truth: found.iou(truth)}
+        for name, peer in peers.items():
+            job[name] = lambda peer=peer, rles=rles, crowd=crowd: peer.iou(rles[:100], rles[100:], crowd)
+        jobs[f"IoU 100 x 50, {title}"] = job
+    return jobs
+
+
+def band_jobs(peers, masks, rles) -> dict[str, Job]:
+    some, theirs = masks[:BANDS], rles[:BANDS]
+    jobs: dict[str, Job] = {"boundary band of 200": {"delineate": lambda: algebra.boundary_band(some)}}
+    job = jobs["boundary band of 200"]
+    if "ultrafast" in peers:
+        job["ultrafast"] = lambda: peers["ultrafast"].toBoundary(theirs, 0.02)
+    if "faster-coco-eval" in peers:
+        faster = peers["faster-coco-eval"]
+        job["faster-coco-eval"] = lambda: [faster.rleToBoundary(rle, 0.02) for rle in theirs]
+        job["faster-coco-eval, opencv"] = lambda: [faster.rleToBoundaryCV(rle, 0.02) for rle in theirs]
+        expected = Masks.from_rle([faster.rleToBoundary(rle, 0.02) for rle in theirs])
+        assert algebra.boundary_band(some) == expected
     return jobs
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--masks", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    chosen = options(__doc__, rounds=7)
+    peers = installed()
     rng = np.random.default_rng(0)
-    shapes = outlines(rng, options.masks)
-    masks = Masks.from_polygons(shapes, (HEIGHT, WIDTH))
-    rles, rows = masks.to_rle(), masks.to_dense()
-    columns = np.asfortranarray(rows.transpose(1, 2, 0)).view(np.uint8)
-    rows = rows.view(np.uint8)
-    jobs = codec_jobs(masks, rles, rows, columns)
-    jobs |= measure_jobs(masks, rles) | polygon_jobs(shapes, masks, rles) | overlap_jobs(rng)
-    results = {}
-    print(f"{options.masks} masks, {WIDTH} x {HEIGHT}, one thread; CPU ms and ratio to delineate")
-    for name, job in jobs.items():
-        results[name] = found = medians(job, options.rounds)
-        peers = [
-            f"{peer} {ms:.2f} ({ms / found['delineate']:.1f}x)"
-            for peer, ms in found.items()
-            if peer != "delineate"
-        ]
-        print(f"{name:28} {found['delineate']:9.2f}   {', '.join(peers)}")
-    if options.json:
-        report = {
-            "machine": platform.processor() or platform.machine(),
-            "numpy": np.__version__,
-            "ms": results,
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    shapes = outlines(rng, MASKS)
+    masks = Masks.from_polygons(shapes, SIZE)
+    rles = [rle | {"counts": rle["counts"].encode()} for rle in masks.to_rle()]
+    jobs = codec_jobs(peers, masks, rles) | measure_jobs(peers, masks, rles)
+    jobs |= (
+        polygon_jobs(peers, shapes, masks, rles) | overlap_jobs(peers, rng) | band_jobs(peers, masks, rles)
+    )
+    report(jobs, chosen)
 
 
 if __name__ == "__main__":

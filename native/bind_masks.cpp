@@ -162,8 +162,9 @@ void bind_conversions(nb::module_& m) {
               return delineate::encode_columns(dense.data(), dense.shape(0), dense.shape(2), dense.shape(1));
           },
           "dense"_a.noconvert(), release);
-    m.def("masks_decode_rows", [](const Rle& rle, const WritableBytes3& out) { delineate::decode_rows(rle, out.data()); },
-          "runs"_a, "out"_a.noconvert(), release);
+    m.def("masks_decode_rows",
+          [](const Rle& rle, const WritableBytes3& out, bool clear) { delineate::decode_rows(rle, out.data(), clear); },
+          "runs"_a, "out"_a.noconvert(), "clear"_a, release);
     m.def("masks_crop",
           [](const Rle& rle, int64_t i) {
               const Box box = delineate::tight_box(rle.runs(i), rle.height);

@@ -3,15 +3,30 @@
 #include <bit>
 #include <cstring>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "bits.hpp"
 #include "geometry.hpp"
+#include "simd.hpp"
 
 namespace delineate {
 
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "gather8 takes the first byte in memory for the lowest");
+static_assert(std::endian::native == std::endian::little, "bit k is the k-th byte in memory");
 
+#ifdef __SSE2__
+// 64 bytes -> 64 bits, bit i set where byte i is not zero.
+inline uint64_t nonzero_bits(const uint8_t* bytes) {
+    const auto zero16 = [&](int k) {
+        const __m128i value = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes) + k);
+        return static_cast<uint64_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(value, _mm_setzero_si128())));
+    };
+    return ~(zero16(0) | zero16(1) << 16 | zero16(2) << 32 | zero16(3) << 48);
+}
+#else
 // 8 bytes -> 8 bits, bit i set where byte i is not zero.
 inline uint64_t gather8(uint64_t bytes) {
     // Fold every byte to its lowest bit, then let one multiplication move the eight bits side by side.
@@ -21,20 +36,31 @@ inline uint64_t gather8(uint64_t bytes) {
     return ((bytes & 0x0101010101010101ULL) * 0x0102040810204080ULL) >> 56;
 }
 
+// The same for 64 bytes.
 inline uint64_t nonzero_bits(const uint8_t* bytes) {
-    uint64_t words[8];
+    uint64_t words[8], bits = 0;
     std::memcpy(words, bytes, sizeof words);
-    if ((words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] | words[7]) == 0) return 0;
-    uint64_t bits = 0;
     for (int k = 0; k < 8; ++k) bits |= gather8(words[k]) << (8 * k);
     return bits;
 }
+#endif
 
 inline uint64_t nonzero_bits(const uint8_t* bytes, int64_t count) {
     if (count >= 64) return nonzero_bits(bytes);
     uint8_t padded[64] = {};
     std::memcpy(padded, bytes, static_cast<size_t>(count));
     return nonzero_bits(padded);
+}
+
+// Most of most masks is empty, so long stretches are first asked whether they hold anything at all.
+inline bool all_zero(const uint8_t* bytes, int64_t blocks) {
+    uint64_t any = 0;
+    for (int64_t k = 0; k < 8 * blocks; ++k) {
+        uint64_t word;
+        std::memcpy(&word, bytes + 8 * k, sizeof word);
+        any |= word;
+    }
+    return any == 0;
 }
 
 // In place: bit c of word r goes to bit r of word c (Hacker's Delight, 7-3: swap ever smaller off-diagonal blocks).
@@ -49,96 +75,118 @@ void transpose64(uint64_t* m) {
     }
 }
 
+// Up to 64 rows of a mask: tile g holds bit x of row y, for columns x from 64 g, where there is any; filled[g] says whether.
+DELINEATE_SIMD_CLONES
+void read_band(const uint8_t* row, int64_t rows, int64_t width, uint64_t* tiles, uint8_t* filled) {
+    const int64_t whole = width / 64;
+    const auto keep = [&](int64_t group, int64_t y, uint64_t bits) {
+        if (bits == 0) return;
+        uint64_t* const tile = tiles + 64 * group;
+        if (!filled[group]) std::memset(tile, 0, 64 * sizeof *tile);
+        filled[group] = 1;
+        tile[y] = bits;
+    };
+    for (int64_t y = 0; y < rows; ++y, row += width) {
+        if (!all_zero(row, whole))
+            for (int64_t group = 0; group < whole; ++group) keep(group, y, nonzero_bits(row + 64 * group));
+        if (width % 64) keep(whole, y, nonzero_bits(row + 64 * whole, width % 64));
+    }
+}
+
 // One (H, W) mask in C order. 64 x 64 tiles are reduced to bits (row by row, as memory lies), transposed where they are not
-// empty, and read column by column.
+// empty, and read column by column. The buffers are kept between masks.
 class RowEncoder {
    public:
-    RowEncoder(int64_t height, int64_t width)
-        : height_(height), width_(width), bands_((height + 63) / 64), groups_((width + 63) / 64),
-          tiles_(static_cast<size_t>(bands_ * groups_ * 64)), filled_(static_cast<size_t>(bands_ * groups_)) {}
-
-    void encode(const uint8_t* mask, RunWriter& writer) {
-        for (int64_t band = 0; band < bands_; ++band) read_band(mask, band);
+    void encode(const uint8_t* mask, int64_t height, int64_t width, RunWriter& writer) {
+        height_ = height;
+        width_ = width;
+        bands_ = (height + 63) / 64;
+        groups_ = (width + 63) / 64;
+        tiles_.resize(static_cast<size_t>(bands_ * groups_ * 64));
+        filled_.assign(static_cast<size_t>(bands_ * groups_), 0);
+        for (int64_t band = 0; band < bands_; ++band) {
+            const int64_t rows = std::min<int64_t>(64, height - band * 64);
+            read_band(mask + band * 64 * width, rows, width, tile(band, 0), filled_.data() + band * groups_);
+            for (int64_t group = 0; group < groups_; ++group)
+                if (filled_[band * groups_ + group]) transpose64(tile(band, group));
+        }
         BitScanner scanner(writer);
         for (int64_t group = 0; group < groups_; ++group) scan_group(group, scanner);
         scanner.zeros(height_ * width_);
     }
 
    private:
-    uint64_t* tile(int64_t band, int64_t group) { return tiles_.data() + (group * bands_ + band) * 64; }
-
-    void read_band(const uint8_t* mask, int64_t band) {
-        const int64_t rows = std::min<int64_t>(64, height_ - band * 64);
-        const uint8_t* row = mask + band * 64 * width_;
-        std::vector<uint64_t>& any = any_;
-        any.assign(static_cast<size_t>(groups_), 0);
-        for (int64_t y = 0; y < rows; ++y, row += width_) {
-            for (int64_t group = 0; group < groups_; ++group) {
-                const uint64_t bits = nonzero_bits(row + group * 64, width_ - group * 64);
-                tile(band, group)[y] = bits;
-                any[group] |= bits;
-            }
-        }
-        for (int64_t group = 0; group < groups_; ++group) {
-            filled_[group * bands_ + band] = any[group] != 0;
-            if (!any[group]) continue;
-            std::fill(tile(band, group) + rows, tile(band, group) + 64, 0);
-            transpose64(tile(band, group));
-        }
-    }
+    uint64_t* tile(int64_t band, int64_t group) { return tiles_.data() + (band * groups_ + group) * 64; }
 
     void scan_group(int64_t group, BitScanner& scanner) {
         const int64_t x0 = group * 64, columns = std::min<int64_t>(64, width_ - x0);
-        const uint8_t* filled = filled_.data() + group * bands_;
-        if (std::none_of(filled, filled + bands_, [](uint8_t f) { return f != 0; })) {
-            scanner.zeros(x0 * height_);
-            return;
-        }
-        for (int64_t c = 0; c < columns; ++c) {
+        const auto filled = [&](int64_t band) { return filled_[band * groups_ + group] != 0; };
+        int64_t first = 0, end = bands_;
+        while (first < end && !filled(first)) ++first;
+        while (first < end && !filled(end - 1)) --end;
+        scanner.zeros(x0 * height_);
+        for (int64_t c = 0; c < columns && first < end; ++c) {
             const int64_t base = (x0 + c) * height_;
-            for (int64_t band = 0; band < bands_; ++band) {
+            if (first > 0) scanner.zeros(base);
+            for (int64_t band = first; band < end; ++band) {
                 const int64_t rows = std::min<int64_t>(64, height_ - band * 64);
-                if (filled[band]) {
+                if (filled(band)) {
                     scanner.feed(tile(band, group)[c], base + band * 64, rows);
                 } else {
                     scanner.zeros(base + band * 64);
                 }
             }
+            if (end < bands_) scanner.zeros(base + end * 64);
         }
     }
 
-    int64_t height_, width_, bands_, groups_;
+    int64_t height_ = 0, width_ = 0, bands_ = 0, groups_ = 0;
     std::vector<uint64_t> tiles_;
     std::vector<uint8_t> filled_;
-    std::vector<uint64_t> any_;
 };
+
+// The pixels of one mask as they follow each other in runs.
+DELINEATE_SIMD_CLONES
+void scan_pixels(const uint8_t* bytes, int64_t pixels, BitScanner& scanner) {
+    constexpr int64_t kBlocks = 8;
+    int64_t p = 0;
+    for (; p + 64 * kBlocks <= pixels; p += 64 * kBlocks) {
+        if (all_zero(bytes + p, kBlocks)) {
+            scanner.zeros(p);
+            continue;
+        }
+        for (int64_t k = p; k < p + 64 * kBlocks; k += 64) scanner.feed(nonzero_bits(bytes + k), k, 64);
+    }
+    for (; p < pixels; p += 64)
+        scanner.feed(nonzero_bits(bytes + p, pixels - p), p, std::min<int64_t>(64, pixels - p));
+    scanner.zeros(pixels);
+}
 
 }  // namespace
 
 Rle encode_rows(const uint8_t* dense, int64_t n, int64_t height, int64_t width) {
     const int64_t pixels = height * width;
-    return build(n, height, width, n * pixels / 16, [&](int64_t i, RunWriter& writer) {
-        RowEncoder(height, width).encode(dense + i * pixels, writer);
+    return build<RowEncoder>(n, height, width, n * pixels / 16, [&](int64_t i, RunWriter& writer, RowEncoder& encoder) {
+        encoder.encode(dense + i * pixels, height, width, writer);
     });
 }
 
 Rle encode_columns(const uint8_t* dense, int64_t n, int64_t height, int64_t width) {
     const int64_t pixels = height * width;
     return build(n, height, width, n * pixels / 16, [&](int64_t i, RunWriter& writer) {
-        const uint8_t* mask = dense + i * pixels;
         BitScanner scanner(writer);
-        for (int64_t p = 0; p < pixels; p += 64)
-            scanner.feed(nonzero_bits(mask + p, pixels - p), p, std::min<int64_t>(64, pixels - p));
-        scanner.zeros(pixels);
+        scan_pixels(dense + i * pixels, pixels, scanner);
     });
 }
 
-void decode_rows(const Rle& rle, uint8_t* dense) {
-    const int64_t grain = worth_a_thread(rle.size(), 16 * static_cast<int64_t>(rle.counts.size()));
-    parallel_for(rle.size(), grain, 0, [&](int64_t begin, int64_t end) {
+void decode_rows(const Rle& rle, uint8_t* dense, bool clear) {
+    const int64_t work = 16 * static_cast<int64_t>(rle.counts.size()) + (clear ? rle.size() * rle.pixels() / 16 : 0);
+    parallel_for(rle.size(), worth_a_thread(rle.size(), work), 0, [&](int64_t begin, int64_t end) {
         RowReader rows;
         for (int64_t i = begin; i < end; ++i) {
             uint8_t* mask = dense + i * rle.pixels();
+            // Right before the mask is painted, while it is in the cache.
+            if (clear) std::memset(mask, 0, static_cast<size_t>(rle.pixels()));
             rows.for_each_run(rle.runs(i), rle.height, [&](int64_t y, int64_t x0, int64_t x1) {
                 std::memset(mask + y * rle.width + x0, 1, static_cast<size_t>(x1 - x0));
             });

@@ -11,8 +11,8 @@ namespace delineate {
 Rle encode_rows(const uint8_t* dense, int64_t n, int64_t height, int64_t width);
 // (N, W, H) bytes in C order: the layout of pycocotools.
 Rle encode_columns(const uint8_t* dense, int64_t n, int64_t height, int64_t width);
-// Writes 1 to the covered bytes of (N, H, W) in C order; the others are left alone.
-void decode_rows(const Rle& rle, uint8_t* dense);
+// Writes 1 to the covered bytes of (N, H, W) in C order, and 0 to the others where `clear` is set; else they are left alone.
+void decode_rows(const Rle& rle, uint8_t* dense, bool clear = false);
 // The pixels of mask i inside `box` as (height, width) bytes, zeroed by the caller.
 void decode_box(std::span<const uint32_t> runs, int64_t height, const Box& box, uint8_t* dense);
 

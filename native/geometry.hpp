@@ -40,10 +40,19 @@ class RowReader {
 // side), in rising order. Pieces of different kinds are kept apart, so two meet where diagonal pixels touch.
 template <class Fn>
 void for_each_edge_between(std::span<const Span> left, std::span<const Span> right, Fn&& fn) {
-    if (left.size() == 1 && right.size() == 1 && left[0].y0 < right[0].y1 && right[0].y0 < left[0].y1) {
-        const Span &a = left[0], &b = right[0];
-        if (a.y0 != b.y0) fn(std::min(a.y0, b.y0), std::max(a.y0, b.y0), b.y0 < a.y0);
-        if (a.y1 != b.y1) fn(std::min(a.y1, b.y1), std::max(a.y1, b.y1), b.y1 > a.y1);
+    // The usual case: as many spans on both sides, each beside its own.
+    const size_t n = left.size();
+    bool alike = n == right.size();
+    for (size_t k = 0; k < n && alike; ++k) {
+        alike = left[k].y0 < right[k].y1 && right[k].y0 < left[k].y1;
+        if (k > 0) alike &= left[k - 1].y1 <= right[k].y0 && right[k - 1].y1 <= left[k].y0;
+    }
+    if (alike) {
+        for (size_t k = 0; k < n; ++k) {
+            const Span &a = left[k], &b = right[k];
+            if (a.y0 != b.y0) fn(std::min(a.y0, b.y0), std::max(a.y0, b.y0), b.y0 < a.y0);
+            if (a.y1 != b.y1) fn(std::min(a.y1, b.y1), std::max(a.y1, b.y1), b.y1 > a.y1);
+        }
         return;
     }
     const auto end_of = [](std::span<const Span> spans, size_t k) {

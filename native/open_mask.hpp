@@ -22,12 +22,15 @@ class OpenMask {
         if (words > 64 + 16 * static_cast<int64_t>(runs.size())) return;
         bits_.assign(static_cast<size_t>(words), 0);
         for_each_span(runs, height, [&](int64_t x, int64_t y0, int64_t y1) {
-            for (int64_t y = y0; y < y1;) {
-                const int64_t count = std::min(y1 - y, 64 - y % 64);
-                const uint64_t ones = count == 64 ? ~uint64_t{0} : ((uint64_t{1} << count) - 1) << (y % 64);
-                bits_[(y / 64 - first_band_) * box.width() + x - box.x0] |= ones;
-                y += count;
-            }
+            const int64_t first = y0 / 64, last = (y1 - 1) / 64;
+            const uint64_t head = ~uint64_t{0} << (y0 % 64), tail = ~uint64_t{0} >> (63 - (y1 - 1) % 64);
+            uint64_t* word = bits_.data() + (first - first_band_) * box.width() + x - box.x0;
+            uint64_t* const end = word + (last - first) * box.width();
+            // Most spans lie in one word or two: painted without a branch that would depend on it.
+            const bool apart = word != end;
+            *word |= apart ? head : head & tail;
+            *end |= apart ? tail : 0;
+            for (int64_t band = first + 1; band < last; ++band) *(word += box.width()) = ~uint64_t{0};
         });
     }
 

@@ -3,6 +3,7 @@
 #include <bit>
 #include <numeric>
 #include <tuple>
+#include <utility>
 
 #include "geometry.hpp"
 
@@ -19,163 +20,190 @@ struct Piece {
     int32_t end() const { return down ? y1 : y0; }
 };
 
-// Follows the outlines of one mask. Horizontal borders are never stored: all ends of pieces in one row, sorted by x, are
-// joined in pairs.
+// Follows the outlines of one mask. Horizontal borders are never stored: of all ends of pieces in one row, each is joined
+// with the next to its right, in pairs.
 class Tracer {
    public:
     void trace(std::span<const uint32_t> runs, int64_t height, Outlines& out) {
         find_pieces(runs, height);
-        join_rows(height);
-        follow();
-        const bool holes = find_parents();
-        emit(holes, out);
+        const size_t first_ring = out.rings.size() - 1, first_value = out.points.size();
+        out.points.resize(first_value + 4 * pieces_.size());
+        value_ = out.points.data() + first_value;
+        leftmost_.clear();
+        if (twins_.empty()) {
+            follow(out);
+        } else {
+            follow_touching(out);
+        }
+        if (find_parents()) move_holes(first_ring, out);
+        out.masks.push_back(static_cast<int64_t>(out.rings.size()) - 1);
     }
 
    private:
     void find_pieces(std::span<const uint32_t> runs, int64_t height) {
         pieces_.clear();
+        next_.clear();
+        twins_.clear();
+        open_.resize(static_cast<size_t>(height) + 1, kNone);  // all are joined again when a mask is done
         collect_spans(runs, height, spans_);
-        for_each_vertical_edge(spans_, [&](int32_t x, int32_t y0, int32_t y1, bool opens) {
-            pieces_.push_back({x, y0, y1, !opens});
-        });
+        for_each_vertical_edge(spans_, [&](int32_t x, int32_t y0, int32_t y1, bool opens) { add({x, y0, y1, !opens}); });
     }
 
-    // Puts the ends of pieces in order, row by row and by x, and joins them in pairs.
-    void join_rows(int64_t height) {
-        top_ = static_cast<int32_t>(height);
-        int32_t bottom = 0;
-        for (const auto& p : pieces_) {
-            top_ = std::min(top_, p.y0);
-            bottom = std::max(bottom, p.y1);
+    // Pieces come from left to right, and from top to bottom on one line.
+    void add(Piece piece) {
+        const int32_t p = static_cast<int32_t>(pieces_.size());
+        const bool touches = p > 0 && pieces_[p - 1].x == piece.x && pieces_[p - 1].y1 == piece.y0;
+        pieces_.push_back(piece);
+        next_.push_back(kNone);
+        if (touches) {
+            twins_.push_back(p);
+            // The corner of the left pixel belongs to the horizontal border on the left: where this is not what has just
+            // been joined, the two change places.
+            if (pieces_[p - 1].down) {
+                join(piece.y0, p, !piece.down);
+            } else {
+                next_[joined_] = p;
+                open_[piece.y0] = 2 * (p - 1);
+            }
+        } else {
+            join(piece.y0, p, !piece.down);
         }
-        rows_ = pieces_.empty() ? 0 : bottom - top_ + 1;
-        row_ends_.assign(static_cast<size_t>(rows_) + 1, 0);
-        for (const auto& p : pieces_) {
-            ++row_ends_[p.y0 - top_ + 1];
-            ++row_ends_[p.y1 - top_ + 1];
+        join(piece.y1, p, piece.down);
+    }
+
+    // Piece p has its end (or else its start) in row y.
+    void join(int32_t y, int32_t p, bool end) {
+        const int32_t open = open_[y];
+        if (open == kNone) {
+            open_[y] = 2 * p + end;
+            return;
         }
-        for (int32_t r = 0; r < rows_; ++r) row_ends_[r + 1] += row_ends_[r];
-        ends_.resize(2 * pieces_.size());
+        open_[y] = kNone;
+        joined_ = end ? p : open / 2;
+        next_[joined_] = end ? open / 2 : p;
+    }
+
+    // Afterwards next_[p] is -1 - the ring of piece p.
+    void follow(Outlines& out) {
+        for (size_t k = 0; k < pieces_.size(); ++k) {
+            if (next_[k] < 0) continue;
+            const int32_t first = static_cast<int32_t>(k), ring = static_cast<int32_t>(leftmost_.size());
+            int32_t p = first;
+            do {
+                emit(p);
+                p = std::exchange(next_[p], -1 - ring);
+            } while (p != first);
+            leftmost_.push_back(first);  // pieces are numbered from left to right
+            end_ring(out);
+        }
+    }
+
+    // The same where pixels touch at a corner: a path that comes back to such a corner has closed a ring.
+    void follow_touching(Outlines& out) {
         links_.assign(pieces_.size(), Link{});
-        for (size_t p = 0; p < pieces_.size(); ++p) {
-            ends_[row_ends_[pieces_[p].y0 - top_]++] = static_cast<int32_t>(p);
-            ends_[row_ends_[pieces_[p].y1 - top_]++] = static_cast<int32_t>(p);
-        }
-        // Now row_ends_[r] is where row r ends.
-        for (int32_t r = 0, begin = 0; r < rows_; begin = row_ends_[r++]) join_row(r + top_, begin, row_ends_[r]);
-    }
-
-    void join_row(int32_t y, int32_t begin, int32_t end) {
-        for (int32_t k = begin; k + 1 < end; ++k) {
-            const int32_t a = ends_[k], b = ends_[k + 1];
-            if (pieces_[a].x != pieces_[b].x) continue;
-            const auto twin = pieces_[a].end() == y ? &Link::twin_end : &Link::twin_start;
+        for (const int32_t b : twins_) {
+            const int32_t a = b - 1;
+            const auto twin = pieces_[a].down ? &Link::twin_end : &Link::twin_start;
             links_[a].*twin = b;
             links_[b].*twin = a;
-            // The corner of the left pixel belongs to the horizontal border on the left.
-            if (!pieces_[a].down) std::swap(ends_[k], ends_[k + 1]);
-            ++k;
         }
-        for (int32_t k = begin; k + 1 < end; k += 2) {
-            const int32_t a = ends_[k], b = ends_[k + 1];
-            if (pieces_[a].end() == y) {
-                links_[a].next = b;
-            } else {
-                links_[b].next = a;
-            }
-        }
-    }
-
-    void follow() {
-        ring_pieces_.clear();
-        ring_starts_.assign(1, 0);
         for (size_t k = 0; k < pieces_.size(); ++k) {
-            if (links_[k].ring >= 0) continue;
+            if (next_[k] < 0) continue;
             path_.clear();
             const int32_t first = static_cast<int32_t>(k);
             int32_t p = first;
             do {
                 Link& link = links_[p];
-                if (link.twin_start >= 0 && links_[link.twin_start].place >= 0) close_ring(links_[link.twin_start].place);
+                const int32_t next = next_[p];
+                if (link.twin_start >= 0 && links_[link.twin_start].place >= 0)
+                    close_ring(links_[link.twin_start].place, out);
                 link.place = static_cast<int32_t>(path_.size());
                 path_.push_back(p);
-                if (link.twin_end >= 0 && links_[link.twin_end].place >= 0) close_ring(links_[link.twin_end].place + 1);
-                p = link.next;
+                if (link.twin_end >= 0 && links_[link.twin_end].place >= 0)
+                    close_ring(links_[link.twin_end].place + 1, out);
+                p = next;
             } while (p != first);
-            if (!path_.empty()) close_ring(0);
+            if (!path_.empty()) close_ring(0, out);
         }
     }
 
     // The path from place `from` on has come back to where it was: that is a ring of its own.
-    void close_ring(int32_t from) {
-        const int32_t ring = static_cast<int32_t>(ring_starts_.size()) - 1;
+    void close_ring(int32_t from, Outlines& out) {
+        const int32_t ring = static_cast<int32_t>(leftmost_.size());
+        leftmost_.push_back(*std::min_element(path_.begin() + from, path_.end()));
         for (size_t k = static_cast<size_t>(from); k < path_.size(); ++k) {
-            links_[path_[k]].ring = ring;
-            links_[path_[k]].place = -1;
-            ring_pieces_.push_back(path_[k]);
+            emit(path_[k]);
+            next_[path_[k]] = -1 - ring;
+            links_[path_[k]].place = kNone;
         }
         path_.resize(static_cast<size_t>(from));
-        ring_starts_.push_back(static_cast<int32_t>(ring_pieces_.size()));
+        end_ring(out);
     }
+
+    void emit(int32_t p) {
+        const Piece& piece = pieces_[p];
+        *value_++ = piece.x;
+        *value_++ = piece.start();
+        *value_++ = piece.x;
+        *value_++ = piece.end();
+    }
+    void end_ring(Outlines& out) { out.rings.push_back((value_ - out.points.data()) / 2); }
 
     // Of every ring: the exterior that it is a hole of, or -1 for an exterior. Returns whether there are holes.
     bool find_parents() {
-        const size_t rings = ring_starts_.size() - 1;
-        parents_.assign(rings, -1);
-        leftmost_.resize(rings);
-        bool holes = false;
-        for (size_t r = 0; r < rings; ++r) {
-            const auto begin = ring_pieces_.begin() + ring_starts_[r], end = ring_pieces_.begin() + ring_starts_[r + 1];
-            leftmost_[r] = *std::min_element(begin, end);  // pieces are numbered from left to right
-            holes |= pieces_[leftmost_[r]].down;           // covered on its left: this ring is a hole
-        }
-        if (!holes) return false;
+        // Covered on its left: this ring is a hole.
+        if (std::ranges::none_of(leftmost_, [&](int32_t p) { return pieces_[p].down; })) return false;
+        parents_.assign(leftmost_.size(), kNone);
+        const auto ring_of = [&](int32_t p) { return -1 - next_[p]; };
         // From left to right: what a hole sees to its left is its exterior, or a hole whose exterior is known.
-        std::vector<int32_t> seen(static_cast<size_t>(rows_), -1);
+        seen_.resize(open_.size());
         for (size_t p = 0; p < pieces_.size(); ++p) {
             const auto& piece = pieces_[p];
-            const int32_t ring = links_[p].ring;
+            const int32_t ring = ring_of(static_cast<int32_t>(p));
             if (piece.down && leftmost_[ring] == static_cast<int32_t>(p)) {
-                const int32_t left = links_[seen[piece.y0 - top_]].ring;
+                const int32_t left = ring_of(seen_[piece.y0]);
                 parents_[ring] = parents_[left] < 0 ? left : parents_[left];
             }
-            std::fill(seen.begin() + (piece.y0 - top_), seen.begin() + (piece.y1 - top_), static_cast<int32_t>(p));
+            std::fill(seen_.begin() + piece.y0, seen_.begin() + piece.y1, static_cast<int32_t>(p));
         }
         return true;
     }
 
-    void emit(bool holes, Outlines& out) {
-        const size_t rings = parents_.size();
-        order_.resize(rings);
+    // The rings of this mask in another order: every exterior is followed by its holes.
+    void move_holes(size_t first_ring, Outlines& out) {
+        order_.resize(parents_.size());
         std::iota(order_.begin(), order_.end(), 0);
-        const auto exterior = [&](int32_t r) { return parents_[r] < 0 ? r : parents_[r]; };
-        if (holes)
-            std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
-                return std::tuple(exterior(a), a != exterior(a), a) < std::tuple(exterior(b), b != exterior(b), b);
-            });
-        for (const int32_t r : order_) {
-            for (int32_t k = ring_starts_[r]; k < ring_starts_[r + 1]; ++k) {
-                const auto& p = pieces_[ring_pieces_[k]];
-                out.points.insert(out.points.end(), {p.x, p.start(), p.x, p.end()});
-            }
-            out.rings.push_back(static_cast<int64_t>(out.points.size() / 2));
+        const auto key = [&](int32_t r) {
+            const bool hole = parents_[r] >= 0;
+            return std::tuple(hole ? parents_[r] : r, hole, r);
+        };
+        std::ranges::sort(order_, {}, key);
+        old_rings_.assign(out.rings.begin() + static_cast<int64_t>(first_ring), out.rings.end());
+        const int64_t base = old_rings_[0];
+        old_points_.assign(out.points.begin() + 2 * base, out.points.end());
+        auto to = out.points.begin() + 2 * base;
+        for (size_t k = 0; k < order_.size(); ++k) {
+            const int32_t r = order_[k];
+            to = std::copy(old_points_.begin() + 2 * (old_rings_[r] - base), old_points_.begin() + 2 * (old_rings_[r + 1] - base), to);
+            out.rings[first_ring + k + 1] = (to - out.points.begin()) / 2;
         }
-        out.masks.push_back(static_cast<int64_t>(out.rings.size()) - 1);
     }
 
-    // How a piece hangs together with others, by number; -1: not, or not yet.
+    static constexpr int32_t kNone = -1;
     struct Link {
-        int32_t next = -1;                        // the piece whose start is joined with the end of this one
-        int32_t twin_start = -1, twin_end = -1;   // shares its start (its end) with this one: two diagonal pixels touch
-        int32_t place = -1, ring = -1;            // in the path, and once the path has closed
+        int32_t twin_start = kNone, twin_end = kNone;  // shares its start (its end) with this one: two diagonal pixels touch
+        int32_t place = kNone;                         // in the path
     };
-    int32_t top_ = 0, rows_ = 0;
     std::vector<Span> spans_;
     std::vector<Piece> pieces_;
+    std::vector<int32_t> next_;        // the piece whose start is joined with the end of this one
+    std::vector<int32_t> open_;        // by row: 2 * the piece that waits to be joined there, + 1 where with its end
+    int32_t joined_ = 0;               // whose next_ was written last
+    std::vector<int32_t> twins_;       // pieces that touch the one before them, on one line
     std::vector<Link> links_;
-    std::vector<int32_t> row_ends_, ends_;  // the pieces that begin or end in each row
-    std::vector<int32_t> path_, ring_pieces_, ring_starts_;
-    std::vector<int32_t> parents_, leftmost_, order_;
+    std::vector<int32_t> path_, leftmost_, parents_, seen_, order_, old_points_;
+    std::vector<int64_t> old_rings_;
+    int32_t* value_ = nullptr;         // where the next coordinate is written
 };
 
 // Column by column with 64 rows in a word; only three columns of the mask and of its border are kept.
@@ -272,9 +300,13 @@ Outlines trace(const Rle& rle) {
     std::vector<Outlines> parts(static_cast<size_t>(std::max<int64_t>(1, (n + grain - 1) / grain)));
     parallel_for(static_cast<int64_t>(parts.size()), 1, 0, [&](int64_t begin, int64_t end) {
         Tracer tracer;
-        for (int64_t p = begin; p < end; ++p)
+        for (int64_t p = begin; p < end; ++p) {
+            // Two points for each run, unless runs go on over many columns.
+            const int64_t runs = rle.offsets[std::min(n, (p + 1) * grain)] - rle.offsets[std::min(n, p * grain)];
+            parts[p].points.reserve(static_cast<size_t>(4 * runs));
             for (int64_t i = p * grain; i < std::min(n, (p + 1) * grain); ++i)
                 tracer.trace(rle.runs(i), rle.height, parts[p]);
+        }
     });
     Outlines whole = std::move(parts[0]);
     for (size_t p = 1; p < parts.size(); ++p) {

@@ -57,26 +57,24 @@ std::vector<int64_t> areas(const Rle& rle) {
 
 Box tight_box(std::span<const uint32_t> runs, int64_t height) {
     if (runs.size() < 2) return {};
-    int64_t x = 0, y = 0, top = height, bottom = 0;
-    const auto advance = [&](int64_t count) {
-        y += count;
-        if (y < height) return;
-        const int64_t columns = y < 2 * height ? 1 : y / height;
-        x += columns;
-        y -= columns * height;
-    };
-    advance(runs[0]);
-    const int64_t first = x;
-    int64_t last = x;
-    for (size_t k = 1; k < runs.size(); k += 2) {
-        if (k > 1) advance(runs[k - 1]);
+    // The columns follow from the first and the last covered position. Of every run the row where it starts is followed,
+    // from start to start: one addition and one subtraction that wait for each other.
+    const size_t ones = runs.size() / 2;
+    int64_t total = runs[0], y = runs[0] % height, top = height, bottom = 0;
+    for (size_t k = 1;; k += 2) {
         const int64_t end = y + runs[k];
         top = std::min(top, end > height ? 0 : y);
         bottom = std::max(bottom, std::min(end, height));
-        last = end <= height ? x : x + (end - 1) / height;
-        advance(runs[k]);
+        total += runs[k];
+        if (k == 2 * ones - 1) break;
+        int64_t step = int64_t{runs[k]} + runs[k + 1];
+        total += runs[k + 1];
+        if (step >= 2 * height) step %= height;
+        step -= step >= height ? height : 0;
+        const int64_t below = y + step, wrapped = y + (step - height);
+        y = wrapped >= 0 ? wrapped : below;
     }
-    return {first, top, last + 1, bottom};
+    return {runs[0] / height, top, (total - 1) / height + 1, bottom};
 }
 
 std::vector<Box> tight_boxes(const Rle& rle) {
@@ -121,25 +119,35 @@ void unite_pairs(const Rle& rle, int64_t begin, int64_t end, RunWriter& writer) 
     unite_two(level.runs(0), level.runs(1), writer);
 }
 
-// Paints all masks into one row of bits over the positions [low, high), and reads that.
+// Paints all masks into one row of bits over the positions [low, high), and reads that. No branch depends on how long a run
+// is: its two ends are painted, and of the words between them only the count of runs that begin and end is kept.
 void unite_bits(const Rle& rle, int64_t begin, int64_t end, int64_t low, int64_t high, RunWriter& writer) {
-    std::vector<uint64_t> bits(static_cast<size_t>((high - low + 63) / 64));
+    struct Word {
+        uint64_t ends = 0;
+        int64_t change = 0;  // of the number of runs that cover the whole word
+    };
+    std::vector<Word> words(static_cast<size_t>((high - low + 63) / 64) + 1);
     for (int64_t i = begin; i < end; ++i) {
         for (OnesCursor c(rle.runs(i)); !c.done(); c.next()) {
             const int64_t first = c.begin - low, last = c.end - low - 1;
             const uint64_t head = ~uint64_t{0} << (first % 64), tail = ~uint64_t{0} >> (63 - last % 64);
-            if (first / 64 == last / 64) {
-                bits[first / 64] |= head & tail;
-                continue;
-            }
-            bits[first / 64] |= head;
-            std::fill(bits.begin() + first / 64 + 1, bits.begin() + last / 64, ~uint64_t{0});
-            bits[last / 64] |= tail;
+            Word* const one = words.data() + first / 64;
+            Word* const other = words.data() + last / 64;
+            const bool apart = one != other;
+            one->ends |= apart ? head : head & tail;
+            other->ends |= apart ? tail : 0;
+            one[1].change += apart;
+            other->change -= apart;
         }
     }
     BitScanner scanner(writer);
-    for (size_t w = 0; w < bits.size(); ++w) scanner.feed(bits[w], low + 64 * static_cast<int64_t>(w), 64);
-    scanner.zeros(low + 64 * static_cast<int64_t>(bits.size()));
+    int64_t position = low, covering = 0;
+    for (const Word& word : words) {
+        covering += word.change;
+        scanner.feed(covering > 0 ? ~uint64_t{0} : word.ends, position, 64);
+        position += 64;
+    }
+    scanner.zeros(position);
 }
 
 void unite_some(const Rle& rle, int64_t begin, int64_t end, RunWriter& writer) {
@@ -163,11 +171,8 @@ void unite_some(const Rle& rle, int64_t begin, int64_t end, RunWriter& writer) {
 
 }  // namespace
 
-Rle unite_groups(Rle rle, std::span<const int64_t> groups) {
+Rle unite_groups(const Rle& rle, std::span<const int64_t> groups) {
     const int64_t n = static_cast<int64_t>(groups.size()) - 1;
-    bool single = n == rle.size();
-    for (int64_t g = 0; g < n && single; ++g) single = groups[g] == g;
-    if (single) return rle;
     const int64_t work = 4 * static_cast<int64_t>(rle.counts.size());
     return build(n, rle.height, rle.width, work, [&](int64_t g, RunWriter& writer) {
         if (groups[g] < groups[g + 1]) unite_some(rle, groups[g], groups[g + 1], writer);
@@ -175,8 +180,13 @@ Rle unite_groups(Rle rle, std::span<const int64_t> groups) {
 }
 
 Rle unite(const Rle& rle) {
-    const int64_t all[] = {0, rle.size()};
-    return unite_groups(rle, all);
+    // Where there are threads and enough to do: unions of parts first.
+    const int64_t n = rle.size(), threads = available_threads();
+    const int64_t grain = std::max((n + threads - 1) / threads, worth_a_thread(n, 4 * static_cast<int64_t>(rle.counts.size())));
+    std::vector<int64_t> bounds{0};
+    while (bounds.back() < n) bounds.push_back(std::min(n, bounds.back() + grain));
+    const int64_t all[] = {0, n}, parts[] = {0, static_cast<int64_t>(bounds.size()) - 1};
+    return bounds.size() <= 2 ? unite_groups(rle, all) : unite_groups(unite_groups(rle, bounds), parts);
 }
 
 void moments(const Rle& rle, double* out) {

@@ -191,7 +191,7 @@ std::vector<Box> tight_boxes(const Rle& rle);
 // One mask: every pixel that any of them covers.
 Rle unite(const Rle& rle);
 // The union of each group: group g owns masks [groups[g], groups[g + 1]); no mask gives an empty mask.
-Rle unite_groups(Rle rle, std::span<const int64_t> groups);
+Rle unite_groups(const Rle& rle, std::span<const int64_t> groups);
 // (N, 6) float64, about pixel centres: area, sum y, sum x, sum yy, sum xx, sum xy.
 void moments(const Rle& rle, double* out);
 

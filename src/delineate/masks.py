@@ -192,14 +192,14 @@ class Masks:
         """
         shape = (len(self), *self.size)
         if out is None:
-            out = np.zeros(shape, np.bool_)
-        else:
-            if out.shape != shape or out.dtype not in (np.bool_, np.uint8) or not out.flags.carray:
-                raise ValueError(
-                    f"out must be a writeable C-order bool array {shape}, got {out.dtype} {out.shape}."
-                )
-            out.fill(0)
-        _core.masks_decode_rows(self.runs, out.view(np.uint8))
+            fresh = np.zeros(shape, np.bool_)  # pages that nobody touches cost nothing
+            _core.masks_decode_rows(self.runs, fresh.view(np.uint8), clear=False)
+            return fresh
+        if out.shape != shape or out.dtype not in (np.bool_, np.uint8) or not out.flags.carray:
+            raise ValueError(
+                f"out must be a writeable C-order bool array {shape}, got {out.dtype} {out.shape}."
+            )
+        _core.masks_decode_rows(self.runs, out.view(np.uint8), clear=True)
         return out.view(np.bool_)
 
     def to_rle(self) -> list[dict[str, Any]]:
