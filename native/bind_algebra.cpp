@@ -86,15 +86,15 @@ void bind_algebra(nb::module_& m) {
     m.def("masks_largest_component", &delineate::largest_component, "runs"_a, "diagonal"_a, release);
     m.def("masks_fill_holes", &delineate::fill_holes, "runs"_a, release);
     m.def("masks_erode",
-          [](const Rle& rle, int64_t radius, bool cross) {
-              return delineate::erode(rle, radius, cross ? delineate::Element::kCross : delineate::Element::kSquare);
+          [](const Rle& rle, int64_t radius, int element) {
+              return delineate::erode(rle, radius, static_cast<delineate::Element>(element));
           },
-          "runs"_a, "radius"_a, "cross"_a, release);
+          "runs"_a, "radius"_a, "element"_a, release);
     m.def("masks_dilate",
-          [](const Rle& rle, int64_t radius, bool cross) {
-              return delineate::dilate(rle, radius, cross ? delineate::Element::kCross : delineate::Element::kSquare);
+          [](const Rle& rle, int64_t radius, int element) {
+              return delineate::dilate(rle, radius, static_cast<delineate::Element>(element));
           },
-          "runs"_a, "radius"_a, "cross"_a, release);
+          "runs"_a, "radius"_a, "element"_a, release);
     bind_labels<uint8_t>(m, "masks_read_labels8", "masks_write_labels8",
                          "def masks_read_labels8(map: NDArray[numpy.uint8]) -> tuple[Runs, NDArray[numpy.uint32]]");
     bind_labels<uint16_t>(m, "masks_read_labels16", "masks_write_labels16",

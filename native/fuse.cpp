@@ -41,7 +41,7 @@ void vote(const Rle& rle, const std::vector<int64_t>& members, std::span<const d
     std::vector<std::pair<int64_t, int64_t>> changes;
     int64_t total = 0;
     for (const int64_t i : members) {
-        const int64_t weight = largest > 0 ? std::llround(weights[i] / largest * 0x1p40) : 1;
+        const int64_t weight = largest > 0 ? std::llround(std::ldexp(weights[i], 40 - std::ilogb(largest))) : 1;
         total += weight;
         for (OnesCursor c(rle.runs(i)); !c.done(); c.next()) {
             changes.emplace_back(c.begin, weight);

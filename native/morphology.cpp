@@ -1,101 +1,48 @@
 #include "morphology.hpp"
 
-#include "bits.hpp"
+#include <cmath>
+
+#include "window.hpp"
 
 namespace delineate {
 
 namespace {
 
-// A window of the canvas as columns of bits, 64 rows to a word. It may reach beyond the canvas to the left and right.
-class Window {
-   public:
-    void open(const Box& box) {
-        box_ = box;
-        words_ = (box.height() + 63) / 64;
-        bits_.assign(static_cast<size_t>(words_ * box.width()), 0);
-    }
-
-    // Rows [y0, y1) of column x, cut to the window.
-    void paint(int64_t x, int64_t y0, int64_t y1) {
-        y0 = std::max(y0, box_.y0) - box_.y0;
-        y1 = std::min(y1, box_.y1) - box_.y0;
-        if (y0 >= y1) return;
-        uint64_t* const column = bits_.data() + (x - box_.x0) * words_;
-        for (int64_t word = y0 / 64; word <= (y1 - 1) / 64; ++word) {
-            const int64_t low = std::max<int64_t>(0, y0 - 64 * word), high = std::min<int64_t>(64, y1 - 64 * word);
-            column[word] |= (~uint64_t{0} >> (64 - (high - low))) << low;
-        }
-    }
-
-    // Each column with those up to `radius` to both sides. When all columns up to k away are in, one step of up to
-    // 2k + 1 brings in the next, so the number of passes grows as the logarithm.
-    template <bool kErode>
-    void spread_columns(int64_t radius) {
-        for (int64_t reached = 0; reached < radius;) {
-            const int64_t step = std::min(2 * reached + 1, radius - reached);
-            const int64_t away = step * words_;
-            pass(step, [&](const uint64_t* column, int64_t word) {
-                return join<kErode>(column[word], join<kErode>(column[word - away], column[word + away]));
-            });
-            reached += step;
-        }
-    }
-
-    // One step of the cross.
-    template <bool kErode>
-    void step_cross() {
-        const int64_t last = words_ - 1;
-        const uint64_t inside = ~uint64_t{0} >> (64 * words_ - box_.height());
-        pass(1, [&](const uint64_t* column, int64_t word) {
-            const uint64_t bits = column[word];
-            const uint64_t down = bits << 1 | (word > 0 ? column[word - 1] >> 63 : 0);
-            const uint64_t up = bits >> 1 | (word < last ? column[word + 1] << 63 : 0);
-            const uint64_t sides = join<kErode>(column[word - words_], column[word + words_]);
-            const uint64_t all = join<kErode>(join<kErode>(bits, sides), join<kErode>(down, up));
-            return word == last ? all & inside : all;
-        });
-    }
-
-    // The columns [0, width) of the canvas.
-    void write(int64_t height, int64_t width, RunWriter& writer) const {
-        BitScanner scanner(writer);
-        const int64_t first = std::max<int64_t>(0, box_.x0), end = std::min(width, box_.x1);
-        for (int64_t x = first; x < end; ++x) {
-            const uint64_t* const column = bits_.data() + (x - box_.x0) * words_;
-            const int64_t base = x * height + box_.y0;
-            if (box_.y0 > 0) scanner.zeros(x * height);
-            for (int64_t word = 0; word < words_; ++word)
-                scanner.feed(column[word], base + 64 * word, std::min<int64_t>(64, box_.height() - 64 * word));
-            if (box_.y1 < height) scanner.zeros(x * height + box_.y1);
-        }
-        scanner.zeros(end * height);
-    }
-
-   private:
-    template <bool kErode>
-    static uint64_t join(uint64_t a, uint64_t b) {
-        return kErode ? a & b : a | b;
-    }
-
-    // Every word anew from the old words around it; fn sees empty columns for `reach` beyond both sides.
-    template <class Fn>
-    void pass(int64_t reach, Fn&& fn) {
-        const size_t margin = static_cast<size_t>(reach * words_);
-        padded_.assign(bits_.size() + 2 * margin, 0);
-        std::copy(bits_.begin(), bits_.end(), padded_.begin() + static_cast<int64_t>(margin));
-        const uint64_t* column = padded_.data() + margin;
-        uint64_t* out = bits_.data();
-        for (int64_t x = 0; x < box_.width(); ++x, column += words_, out += words_)
-            for (int64_t word = 0; word < words_; ++word) out[word] = fn(column, word);
-    }
-
-    Box box_;
-    int64_t words_ = 0;
-    std::vector<uint64_t> bits_, padded_;
+struct Windows {
+    Window result, layer;
 };
 
+// The largest k with k * k <= n.
+int64_t root(int64_t n) {
+    int64_t k = static_cast<int64_t>(std::sqrt(static_cast<double>(n)));
+    while (k * k > n) --k;
+    while ((k + 1) * (k + 1) <= n) ++k;
+    return k;
+}
+
+// Columns of equal half height h of the disc go together: a layer with the mask made thicker (thinner) by h rows, moved by
+// each of their distances.
 template <bool kErode>
-void change(const Rle& rle, int64_t i, int64_t radius, Element element, RunWriter& writer, Window& window) {
+void spread_disc(std::span<const uint32_t> runs, int64_t height, int64_t radius, Windows& windows) {
+    auto& [result, layer] = windows;
+    for (int64_t near = 0; near <= radius && near < result.box().width();) {
+        const int64_t half = root(radius * radius - near * near);
+        const int64_t far = std::min(root(radius * radius - half * half), radius);
+        layer.open(result.box());
+        const int64_t grow = kErode ? -half : half;
+        for_each_span(runs, height, [&](int64_t x, int64_t y0, int64_t y1) { layer.paint(x, y0 - grow, y1 + grow); });
+        if (near == 0) result = layer;
+        for (int64_t dx = std::max<int64_t>(near, 1); dx <= far && dx < result.box().width(); ++dx) {
+            result.join_moved<kErode>(layer, dx);
+            result.join_moved<kErode>(layer, -dx);
+        }
+        near = far + 1;
+    }
+}
+
+template <bool kErode>
+void change(const Rle& rle, int64_t i, int64_t radius, Element element, RunWriter& writer, Windows& windows) {
+    Window& window = windows.result;
     const auto runs = rle.runs(i);
     const Box tight = tight_box(runs, rle.height);
     if (tight.empty()) return;
@@ -111,6 +58,10 @@ void change(const Rle& rle, int64_t i, int64_t radius, Element element, RunWrite
         if (!square) box.x0 = std::max<int64_t>(0, box.x0), box.x1 = std::min(rle.width, box.x1);
     }
     window.open(box);
+    if (element == Element::kDisc) {
+        spread_disc<kErode>(runs, rle.height, radius, windows);
+        return window.write(rle.height, rle.width, writer);
+    }
     const int64_t grow = !square ? 0 : kErode ? -radius : radius;
     for_each_span(runs, rle.height, [&](int64_t x, int64_t y0, int64_t y1) { window.paint(x, y0 - grow, y1 + grow); });
     if (square) {
@@ -125,8 +76,8 @@ template <bool kErode>
 Rle change_all(const Rle& rle, int64_t radius, Element element) {
     if (radius == 0) return rle;
     const int64_t work = 64 * static_cast<int64_t>(rle.counts.size());
-    return build<Window>(rle.size(), rle.height, rle.width, work, [&](int64_t i, RunWriter& writer, Window& window) {
-        change<kErode>(rle, i, radius, element, writer, window);
+    return build<Windows>(rle.size(), rle.height, rle.width, work, [&](int64_t i, RunWriter& writer, Windows& windows) {
+        change<kErode>(rle, i, radius, element, writer, windows);
     });
 }
 

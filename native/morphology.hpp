@@ -5,8 +5,9 @@
 
 namespace delineate {
 
-// The element of one step: all 9 pixels of a 3 x 3 square, or the 5 of a cross. `radius` steps are taken.
-enum class Element { kSquare, kCross };
+// The element of one step: all 9 pixels of a 3 x 3 square, or the 5 of a cross. `radius` steps are taken. A disc is one step:
+// all pixels whose centres are at most `radius` away.
+enum class Element { kSquare, kCross, kDisc };
 
 Rle erode(const Rle& rle, int64_t radius, Element element);
 Rle dilate(const Rle& rle, int64_t radius, Element element);

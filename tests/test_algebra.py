@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 from scipy import ndimage
+from skimage.morphology import disk
 from test_masks import stacks
 
 from delineate import algebra
@@ -50,7 +51,7 @@ def test_edges(dense):
     assert algebra.largest_component(masks) == masks
     assert algebra.components(masks)[1].tolist() == [i for i, mask in enumerate(dense) if mask.any()]
     assert algebra.merge(masks, np.arange(len(dense))) == masks
-    for element in ("square", "cross"):
+    for element in ("square", "cross", "disc"):
         assert algebra.erode(masks, 0, element) == algebra.dilate(masks, 0, element) == masks
         assert (algebra.erode(masks, 40, element).to_dense() == nothing).all()
         covered = dense.any((1, 2), keepdims=True) | nothing
@@ -152,6 +153,16 @@ def test_specks_and_largest_part(dense, min_area, connectivity):
         mine = parts[owners == i]
         best = mine[np.argsort(-mine.areas, kind="stable")[:1]] if len(mine) else masks[i : i + 1]
         assert largest[i : i + 1] == best
+
+
+@MANY
+@given(stacks(max_side=90), st.integers(0, 12))
+def test_disc_equals_scipy(dense, radius):
+    masks, element = Masks.from_dense(dense), disk(radius)
+    eroded = each(ndimage.binary_erosion, dense, structure=element)
+    assert (algebra.erode(masks, radius, "disc").to_dense() == eroded).all()
+    dilated = each(ndimage.binary_dilation, dense, structure=element)
+    assert (algebra.dilate(masks, radius, "disc").to_dense() == dilated).all()
 
 
 @MANY
@@ -285,7 +296,7 @@ ONE, TWO = Masks.from_dense(np.ones((1, 2, 3), bool)), Masks.from_dense(np.ones(
         (lambda: algebra.pad(ONE, 0, -1, 0, 0), "must be at least 0, got (0, -1, 0, 0)"),
         (lambda: algebra.components(ONE, 6), "connectivity must be 4 or 8, got 6"),
         (lambda: algebra.erode(ONE, -1), "radius must be at least 0 pixels, got -1"),
-        (lambda: algebra.dilate(ONE, 1, "disc"), 'element must be "square" or "cross", got \'disc\''),
+        (lambda: algebra.dilate(ONE, 1, "ball"), 'element must be "square", "cross" or "disc", got'),
         (lambda: algebra.resolve_overlaps(TWO, [1]), "order must be (2,) numbers"),
         (lambda: algebra.resolve_overlaps(TWO, [1, np.nan]), "order must be numbers, got nan at 1"),
         (

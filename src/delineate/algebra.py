@@ -17,8 +17,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from delineate._native import _core
 from delineate.masks import Masks
 
-Element = Literal["square", "cross"]
-"""The neighbours of one step: all 8 of the 3 x 3 square, or the 4 of the cross."""
+Element = Literal["square", "cross", "disc"]
+"""The neighbours of one step: all 8 of the 3 x 3 square, or the 4 of the cross; or one step with a whole disc."""
+
+_ELEMENTS = ("square", "cross", "disc")  # as the core numbers them
 
 _READ_LABELS: dict[str, Callable[[NDArray[Any]], tuple[_core.Runs, NDArray[np.uint32]]]] = {
     "uint8": _core.masks_read_labels8,
@@ -202,7 +204,8 @@ def _diagonal(connectivity: int) -> bool:
 def erode(masks: Masks, radius: int, element: Element = "square") -> Masks:
     """Thinner by `radius` steps: each keeps the pixels whose neighbours are all covered.
 
-    The structuring element of one step is 3 x 3: a "square" (all 8 neighbours) or a "cross" (4 neighbours).
+    The structuring element of one step is 3 x 3: a "square" (all 8 neighbours) or a "cross" (4 neighbours). A
+    "disc" is one step: all pixels whose centres are at most `radius` away, as skimage.morphology.disk has them.
     Outside the canvas is background, as in scipy.ndimage.binary_erosion (cv2.erode takes it for covered).
 
     >>> erode(Masks.from_dense(np.ones((1, 5, 9), bool)), 2).boxes
@@ -214,7 +217,8 @@ def erode(masks: Masks, radius: int, element: Element = "square") -> Masks:
 def dilate(masks: Masks, radius: int, element: Element = "square") -> Masks:
     """Thicker by `radius` steps: each adds the neighbours of covered pixels; what leaves the canvas is cut.
 
-    The structuring element of one step is 3 x 3: a "square" (all 8 neighbours) or a "cross" (4 neighbours).
+    The structuring element of one step is 3 x 3: a "square" (all 8 neighbours) or a "cross" (4 neighbours). A
+    "disc" is one step: all pixels whose centres are at most `radius` away, as skimage.morphology.disk has them.
     Equal to scipy.ndimage.binary_dilation and cv2.dilate with as many iterations.
 
     >>> dot = np.zeros((1, 7, 7), bool)
@@ -225,13 +229,13 @@ def dilate(masks: Masks, radius: int, element: Element = "square") -> Masks:
     return Masks(_core.masks_dilate(masks.runs, *_steps(radius, element)))
 
 
-def _steps(radius: int, element: str) -> tuple[int, bool]:
-    if element not in ("square", "cross"):
-        raise ValueError(f'element must be "square" or "cross", got {element!r}.')
+def _steps(radius: int, element: str) -> tuple[int, int]:
+    if element not in _ELEMENTS:
+        raise ValueError(f'element must be "square", "cross" or "disc", got {element!r}.')
     radius = operator.index(radius)
     if radius < 0:
         raise ValueError(f"radius must be at least 0 pixels, got {radius}.")
-    return min(radius, 1 << 30), element == "cross"
+    return min(radius, 1 << 30), _ELEMENTS.index(element)
 
 
 def boundary_band(masks: Masks, width: int | None = None) -> Masks:
