@@ -10,6 +10,7 @@ void bind_coco(nb::module_&);
 void bind_match(nb::module_&);
 void bind_algebra(nb::module_&);
 void bind_pairs(nb::module_&);
+void bind_shape(nb::module_&);
 void bind_codecs(nb::module_&);
 void bind_outline(nb::module_&);
 
@@ -23,6 +24,7 @@ NB_MODULE(_core, m) {
     bind_match(m);
     bind_algebra(m);
     bind_pairs(m);
+    bind_shape(m);
     bind_codecs(m);
     bind_outline(m);
 }

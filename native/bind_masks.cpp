@@ -230,15 +230,15 @@ void bind_outlines(nb::module_& m) {
           nb::sig("def masks_trace(runs: Runs) -> tuple[NDArray[numpy.int32], NDArray[numpy.int64], "
                   "NDArray[numpy.int64]]"));
     m.def("masks_perimeters",
-          [](const Rle& rle) {
+          [](const Rle& rle, double dy, double dx) {
               std::vector<double> out;
               {
                   const nb::gil_scoped_release unlocked;
-                  out = delineate::perimeters(rle);
+                  out = delineate::perimeters(rle, dy, dx);
               }
               return give(std::move(out));
           },
-          "runs"_a);
+          "runs"_a, "dy"_a = 1.0, "dx"_a = 1.0);
 }
 
 void bind_pairs(nb::module_& m) {

@@ -1,6 +1,7 @@
 #include "outline.hpp"
 
 #include <bit>
+#include <cmath>
 #include <numeric>
 #include <tuple>
 #include <utility>
@@ -209,14 +210,14 @@ class Tracer {
 // Column by column with 64 rows in a word; only three columns of the mask and of its border are kept.
 class BorderMeter {
    public:
-    double measure(std::span<const uint32_t> runs, int64_t height) {
+    double measure(std::span<const uint32_t> runs, int64_t height, double dy, double dx) {
         const Box box = tight_box(runs, height);
         if (box.empty()) return 0;
         // One empty word before and after, so that neighbours are always there.
         words_ = static_cast<size_t>((box.height() + 63) / 64) + 2;
         for (auto* columns : {mask_, border_})
             for (int k = 0; k < 3; ++k) columns[k].assign(words_, 0);
-        ones_ = diagonals_ = halves_ = 0;
+        counts_ = {};
         int64_t next = box.x0;
         const auto step = [&] {
             take_border();
@@ -231,13 +232,38 @@ class BorderMeter {
             paint(y0 - box.y0 + 64, y1 - box.y0 + 64);
         });
         for (int k = 0; k < 3; ++k) step();
-        return static_cast<double>(ones_) + static_cast<double>(diagonals_) * kRoot2 +
-               static_cast<double>(halves_) * (1 + kRoot2) / 2;
+        return length(counts_, dy, dx);
     }
 
    private:
-    static constexpr double kRoot2 = 1.4142135623730951;
     using Column = std::vector<uint64_t>;
+
+    // How many border pixels there are of each kind: straight and mixed ones by how many of their neighbours are beside them
+    // (across: left and right) and above or below them (along).
+    struct Counts {
+        int64_t straight[4][4] = {};  // [across][along]
+        int64_t diagonal = 0, mixed_across = 0, mixed_along = 0;
+    };
+
+    // A straight pixel is as long as its steps to its neighbours on average, a diagonal one as a diagonal step, a mixed one
+    // half of each. Where pixels are square these are the weights 1, root 2 and their mean.
+    static double length(const Counts& counts, double dy, double dx) {
+        if (dy == dx) {
+            int64_t ones = 0;
+            for (const auto& row : counts.straight) ones += std::accumulate(row, row + 4, int64_t{0});
+            constexpr double kRoot2 = 1.4142135623730951;
+            return dx * (static_cast<double>(ones) + static_cast<double>(counts.diagonal) * kRoot2 +
+                         static_cast<double>(counts.mixed_across + counts.mixed_along) * (1 + kRoot2) / 2);
+        }
+        const double slant = std::hypot(dx, dy);
+        double sum = static_cast<double>(counts.diagonal) * slant;
+        sum += static_cast<double>(counts.mixed_across) * (dx + slant) / 2;
+        sum += static_cast<double>(counts.mixed_along) * (dy + slant) / 2;
+        for (int across = 0; across <= 2; ++across)
+            for (int along = std::max(0, 2 - across); along <= std::min(2, 3 - across); ++along)
+                sum += static_cast<double>(counts.straight[across][along]) * (across * dx + along * dy) / (across + along);
+        return sum;
+    }
 
     // Sets rows [begin, end) of the newest column.
     void paint(int64_t begin, int64_t end) {
@@ -281,15 +307,21 @@ class BorderMeter {
             const uint64_t straight = (beside.is(2) | beside.is(3)) & (diagonal.is(0) | diagonal.is(1) | diagonal.is(2));
             const uint64_t slanted = (beside.is(0) & diagonal.is(2)) | (beside.is(1) & diagonal.is(3));
             const uint64_t mixed = beside.is(1) & (diagonal.is(1) | diagonal.is(2));
-            ones_ += std::popcount(middle[w] & straight);
-            diagonals_ += std::popcount(middle[w] & slanted);
-            halves_ += std::popcount(middle[w] & mixed);
+            const uint64_t bits = middle[w], l = left[w], r = right[w], u = above(middle, w), d = below(middle, w);
+            counts_.straight[2][0] += std::popcount(bits & straight & l & r & ~(u | d));
+            counts_.straight[0][2] += std::popcount(bits & straight & u & d & ~(l | r));
+            counts_.straight[1][1] += std::popcount(bits & straight & (l ^ r) & (u ^ d));
+            counts_.straight[2][1] += std::popcount(bits & straight & l & r & (u ^ d));
+            counts_.straight[1][2] += std::popcount(bits & straight & (l ^ r) & u & d);
+            counts_.diagonal += std::popcount(bits & slanted);
+            counts_.mixed_across += std::popcount(bits & mixed & (l | r));
+            counts_.mixed_along += std::popcount(bits & mixed & (u | d));
         }
     }
 
     size_t words_ = 0;
     Column mask_[3], border_[3];  // from left to right; border_ is one column behind mask_
-    int64_t ones_ = 0, diagonals_ = 0, halves_ = 0;
+    Counts counts_;
 };
 
 }  // namespace
@@ -318,12 +350,12 @@ Outlines trace(const Rle& rle) {
     return whole;
 }
 
-std::vector<double> perimeters(const Rle& rle) {
+std::vector<double> perimeters(const Rle& rle, double dy, double dx) {
     std::vector<double> out(static_cast<size_t>(rle.size()));
     const int64_t grain = worth_a_thread(rle.size(), 32 * static_cast<int64_t>(rle.counts.size()));
     parallel_for(rle.size(), grain, 0, [&](int64_t begin, int64_t end) {
         BorderMeter meter;
-        for (int64_t i = begin; i < end; ++i) out[i] = meter.measure(rle.runs(i), rle.height);
+        for (int64_t i = begin; i < end; ++i) out[i] = meter.measure(rle.runs(i), rle.height, dy, dx);
     });
     return out;
 }

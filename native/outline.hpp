@@ -15,6 +15,7 @@ struct Outlines {
 Outlines trace(const Rle& rle);
 
 // (N) the length of the border by the weights of Benkrid and Crookes (2000), as scikit-image measures it with 4 neighbours.
-std::vector<double> perimeters(const Rle& rle);
+// A pixel is `dy` high and `dx` wide; where they differ, a step counts by its direction.
+std::vector<double> perimeters(const Rle& rle, double dy = 1, double dx = 1);
 
 }  // namespace delineate

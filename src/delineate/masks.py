@@ -346,10 +346,15 @@ class Masks:
         """(N, 6) sums of 1, y, x, y * y, x * x, x * y over covered pixels, whose centres are 0, 1, 2, ..."""
         return _core.masks_moments(self.runs)
 
-    def perimeters(self) -> NDArray[np.float64]:
-        """(N,) length of the border in pixels, equal to skimage.measure.perimeter with 4 neighbours.
+    def perimeters(self, pixel_size: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.float64]:
+        """(N,) length of the border, equal to skimage.measure.perimeter with 4 neighbours.
+
+        Args:
+            pixel_size: (width, height) of a pixel, above 0. Where they differ, each border pixel counts the mean
+                length of its steps along rows and columns, a diagonal step the diagonal of a pixel.
 
         >>> Masks.from_dense(np.ones((1, 5, 9), bool)).perimeters()
         array([24.])
         """
-        return _core.masks_perimeters(self.runs)
+        width, height = pixel_size
+        return _core.masks_perimeters(self.runs, height, width)
