@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,7 +27,7 @@ class Intensities(NamedTuple):
     """Of an even number of pixels the mean of the two in the middle."""
 
 
-_READ = {
+_READ: dict[str, Callable[[_core.Runs, NDArray[Any]], Values]] = {
     "uint8": _core.masks_statistics8,
     "uint16": _core.masks_statistics16,
     "float32": _core.masks_statistics32f,
@@ -61,4 +62,4 @@ def intensities(masks: Masks, image: NDArray[Any]) -> Intensities:
         pixels = pixels.astype(pixels.dtype.newbyteorder("="))
     cube = np.ascontiguousarray(pixels.reshape(*masks.size, -1) if pixels.ndim == 2 else pixels)
     found = _READ[pixels.dtype.name](masks.runs, cube)
-    return Intensities(*(found[:, 0] if pixels.ndim == 2 else found).transpose(-1, *range(pixels.ndim - 1)))
+    return Intensities(*np.moveaxis(found[:, 0] if pixels.ndim == 2 else found, -1, 0))

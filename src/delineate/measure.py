@@ -1,15 +1,14 @@
-"""Sizes and shapes of objects, as arrays and as a table.
+"""Sizes, shapes and intensities of objects, as arrays and as a table.
 
 All measures come from the pixels of the masks and equal those of ``skimage.measure.regionprops`` with its
-default settings. Holes belong to no object: they are left out of the area and their border counts in the
-perimeter.
+default settings, where it has them. Holes belong to no object: they are left out of the area and their border
+counts in the perimeter.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,30 +18,45 @@ from numpy.typing import NDArray
 
 from delineate import atomic
 from delineate.instances import Instances
+from delineate.intensity import intensities
+from delineate.shape import PixelSize, ellipses, hulls, pixel_sides
 
-_AREA, _LENGTH, _PLAIN = 2, 1, 0  # the power of the pixel's size in each measure
-_POWERS = {
-    "area": _AREA,
-    "x0": _LENGTH,
-    "y0": _LENGTH,
-    "x1": _LENGTH,
-    "y1": _LENGTH,
-    "centroid_x": _LENGTH,
-    "centroid_y": _LENGTH,
-    "perimeter": _LENGTH,
-    "equivalent_diameter": _LENGTH,
-    "axis_major": _LENGTH,
-    "axis_minor": _LENGTH,
-    "eccentricity": _PLAIN,
+_UNITS = {
+    "area": "2",
+    "x0": "1",
+    "y0": "1",
+    "x1": "1",
+    "y1": "1",
+    "centroid_x": "1",
+    "centroid_y": "1",
+    "perimeter": "1",
+    "equivalent_diameter": "1",
+    "axis_major": "1",
+    "axis_minor": "1",
+    "eccentricity": "",
+    "orientation": "rad",
+    "area_convex": "2",
+    "solidity": "",
+    "convexity": "",
+    "feret_max": "1",
+    "feret_max_angle": "rad",
+    "feret_min": "1",
+    "feret_min_angle": "rad",
 }
+"""Measures in their order, with the power of the unit of length."""
 
 
-def measure(instances: Instances, *, pixel_size: float | None = None) -> dict[str, NDArray[Any]]:
+def measure(
+    instances: Instances, *, pixel_size: PixelSize | None = None, image: NDArray[Any] | None = None
+) -> dict[str, NDArray[Any]]:
     """Measure every instance.
 
     Args:
         instances: N instances with masks.
-        pixel_size: Width (= height) of a pixel in micrometres; None measures in pixels.
+        pixel_size: Width (= height) of a pixel in micrometres, or its width and height (x, y); None measures in
+            pixels. Pixels that are not square are measured as they are: every coordinate is stretched along its
+            own axis before lengths, axes and angles are taken; `Masks.perimeters` says how the perimeter counts.
+        image: (H, W) or (H, W, C) numbers, for the columns of intensity.
 
     Returns:
         Column -> (N,) array. Names end in the unit: "_px", or "_um" and "_um2" with a pixel size.
@@ -52,59 +66,79 @@ def measure(instances: Instances, *, pixel_size: float | None = None) -> dict[st
         - x0_px, y0_px, x1_px, y1_px: the box of the instance (half-open)
         - centroid_x_px, centroid_y_px: mean position, pixel centres counted 0, 1, 2, ...; nan for an empty
         mask
-        - perimeter_px: length of the border lines through the outermost pixels, so 0 for objects one pixel
-        wide
+        - perimeter_px: length of the border lines through the outermost pixels, so 0 for a lone pixel
         - equivalent_diameter_px: of the circle of the same area
         - axis_major_px, axis_minor_px: of the ellipse with the same second moments
         - eccentricity: of that ellipse, 0 (circle) to 1 (line); nan for an empty mask
+        - orientation_rad: of its longer axis, from the y axis, counter-clockwise
+        - area_convex_px: pixels of the convex hull
+        - solidity: area over that; nan for an empty mask
+        - convexity: perimeter of the convex hull over the perimeter, at most 1; nan for an empty mask
+        - feret_max_px, feret_min_px: largest and smallest diameter of the convex hull, each with its direction
+        (feret_max_angle_rad, feret_min_angle_rad)
+        - with an image intensity_mean, _min, _max, _std, _sum, _median in the image's unit; of an image with C
+        channels intensity_mean_0 to intensity_mean_{C - 1}, and so on
 
     Raises:
-        ValueError: The instances have no masks, or the pixel size is not above 0.
+        ValueError: The instances have no masks, the pixel size is not above 0, or the image does not fit.
 
     >>> from delineate.masks import Masks
     >>> square = Instances.of(Masks.from_dense(np.ones((1, 4, 4), np.uint8)))
     >>> measure(square)["area_px"], measure(square, pixel_size=0.5)["area_um2"]
     (array([16]), array([4.]))
+    >>> measure(square, pixel_size=(0.5, 2.0))["axis_major_um"].round(3)
+    array([8.944])
+    >>> measure(square, image=np.arange(16).reshape(4, 4))["intensity_mean"]
+    array([7.5])
     """
-    if instances.masks is None:
+    masks = instances.masks
+    if masks is None:
         raise ValueError("measure: instances must have masks, got boxes only")
-    if pixel_size is not None and not (math.isfinite(pixel_size) and pixel_size > 0):
-        raise ValueError(f"measure: pixel_size must be above 0 micrometres, got {pixel_size}")
-    area, sum_y, sum_x, sum_yy, sum_xx, sum_xy = instances.masks.moments().T
-    # About each mask's own corner: whole numbers still, so nothing cancels out far from the canvas's corner.
-    left, top = instances.masks.boxes[:, 0].astype(np.float64), instances.masks.boxes[:, 1].astype(np.float64)
-    sum_yy = sum_yy - top * (2 * sum_y - top * area)
-    sum_xx = sum_xx - left * (2 * sum_x - left * area)
-    sum_xy = sum_xy - top * sum_x - left * sum_y + top * left * area
-    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 of an empty mask is the promised nan
-        y, x = sum_y / area - top, sum_x / area - left
-        # The inertia tensor; its eigenvalues are the squares of a quarter of the axes.
-        yy, xx, xy = sum_yy / area - y * y, sum_xx / area - x * x, sum_xy / area - x * y
-        middle, spread = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
-        large, small = np.maximum(middle + spread, 0), np.maximum(middle - spread, 0)
-        eccentricity = np.where(large == 0, 0.0, np.sqrt(1 - small / large))
-    eccentricity[area == 0] = np.nan
-    boxes = instances.boxes.astype(np.float64)
-    pixels = {
-        "area": instances.masks.areas,
-        **{name: boxes[:, side] for side, name in enumerate(("x0", "y0", "x1", "y1"))},
-        "centroid_x": x + left,
-        "centroid_y": y + top,
-        "perimeter": instances.masks.perimeters(),
-        "equivalent_diameter": np.sqrt(area * 4 / np.pi),
-        "axis_major": np.nan_to_num(4 * np.sqrt(large)),
-        "axis_minor": np.nan_to_num(4 * np.sqrt(small)),
-        "eccentricity": eccentricity,
-    }
+    sides = (1.0, 1.0) if pixel_size is None else pixel_sides(pixel_size)
+    pixel = sides[0] * sides[1]
+    ellipse, hull = ellipses(masks, sides), hulls(masks, sides)
+    areas: NDArray[Any] = masks.areas if pixel_size is None else masks.areas * pixel
+    boxes = instances.boxes.astype(np.float64) * (*sides, *sides)
+    perimeter = masks.perimeters(sides)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        solidity = masks.areas * pixel / hull.area  # 0 / 0 of an empty mask is nan
+    # Border lines that run through single pixels are measured short, or not at all: nothing is more than convex.
+    convexity = np.where(masks.areas > 0, 1.0, np.nan)
+    np.divide(hull.perimeter, perimeter, out=convexity, where=perimeter > hull.perimeter)
+    values = [
+        areas,
+        *boxes.T,
+        ellipse.x,
+        ellipse.y,
+        perimeter,
+        np.sqrt(masks.areas * pixel * 4 / np.pi),
+        ellipse.major,
+        ellipse.minor,
+        ellipse.eccentricity,
+        ellipse.orientation,
+        hull.area if pixel_size is not None else hull.area.astype(np.int64),
+        solidity,
+        convexity,
+        *hull[2:],
+    ]
     unscored = np.full(len(instances), np.nan, np.float32)
     columns: dict[str, NDArray[Any]] = {
         "label": instances.labels,
         "score": unscored if instances.scores is None else instances.scores,
+        **dict(zip(_headers(pixel_size), values, strict=True)),
     }
-    for name, header in zip(_POWERS, _headers(pixel_size), strict=True):
-        factor = 1 if pixel_size is None else pixel_size ** _POWERS[name]
-        columns[header] = pixels[name] * factor
-    return columns
+    return columns if image is None else columns | _intensity_columns(instances, image)
+
+
+def _intensity_columns(instances: Instances, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    if instances.masks is None:
+        return {}
+    found = intensities(instances.masks, image)._asdict()
+    if np.ndim(image) == 2:
+        return {f"intensity_{name}": column for name, column in found.items()}
+    return {
+        f"intensity_{name}_{c}": column for name, rows in found.items() for c, column in enumerate(rows.T)
+    }
 
 
 def write_csv(
@@ -112,7 +146,7 @@ def write_csv(
     pictures: Iterable[tuple[str, Instances]],
     classes: Sequence[str],
     *,
-    pixel_size: float | None = None,
+    pixel_size: PixelSize | None = None,
 ) -> int:
     """Write one table for many pictures, a row per object; the file appears in one step, whole.
 
@@ -123,7 +157,7 @@ def write_csv(
         path: The CSV file (UTF-8, comma-separated).
         pictures: Name and instances of each picture; taken one at a time, so a generator keeps memory flat.
         classes: Name of every label.
-        pixel_size: Width of a pixel in micrometres; None measures in pixels.
+        pixel_size: Width of a pixel in micrometres, or width and height; None measures in pixels.
 
     Returns:
         The number of objects written.
@@ -150,9 +184,11 @@ def write_csv(
     return rows
 
 
-def _headers(pixel_size: float | None) -> list[str]:
-    suffixes = ("", "_px", "_px") if pixel_size is None else ("", "_um", "_um2")
-    return [name + suffixes[power] for name, power in _POWERS.items()]
+def _headers(pixel_size: PixelSize | None) -> list[str]:
+    suffixes = {"": "", "rad": "_rad", "1": "_px", "2": "_px"}
+    if pixel_size is not None:
+        suffixes |= {"1": "_um", "2": "_um2"}
+    return [name + suffixes[unit] for name, unit in _UNITS.items()]
 
 
 def _number(value: float) -> str:

@@ -126,8 +126,8 @@ def ellipses(masks: Masks, pixel_size: PixelSize = 1.0) -> Ellipses:
         even = np.where(xy > 0, math.pi / 4, -math.pi / 4)
         orientation = np.where(xx == yy, even, np.arctan2(2 * xy, yy - xx) / 2)
     eccentricity[area == 0] = orientation[area == 0] = np.nan
-    axes = (np.nan_to_num(4 * np.sqrt(value)) for value in (large, small))
-    return Ellipses((x + left) * wide, (y + top) * high, *axes, eccentricity, orientation)
+    major, minor = np.nan_to_num(4 * np.sqrt(large)), np.nan_to_num(4 * np.sqrt(small))
+    return Ellipses((x + left) * wide, (y + top) * high, major, minor, eccentricity, orientation)
 
 
 def skeleton(masks: Masks) -> Masks:

@@ -121,6 +121,8 @@ def test_unreadable_pictures_are_named_and_skipped(run, pictures, tmp_path):
         (["absent/*.png"], "absent/"),
         (["."], "no pictures found"),
         (["{pictures}", "--pixel-size", "-1"], "--pixel-size must be positive"),
+        (["{pictures}", "--pixel-size", "1,2,3"], "--pixel-size must be positive"),
+        (["{pictures}", "--pixel-size", "small"], "--pixel-size must be positive"),
         (["{pictures}", "--model", "nuclear"], "Did you mean 'nuclei'"),
         (["{pictures}", "--score", "7"], "score must be within"),
         (["{pictures}", "--model", "{pictures}/notes.txt"], "notes.txt"),

@@ -48,7 +48,8 @@ def predict_command(
         int | None, Parameter(help="At most so many objects a picture, the best ones.")
     ] = None,
     pixel_size: Annotated[
-        float | None, Parameter(help="Micrometres per pixel: measures in micrometres.")
+        str | None,
+        Parameter(help="Micrometres per pixel, or width,height of a pixel: measures in micrometres."),
     ] = None,
     coco_results: Annotated[
         bool, Parameter(negative="", help="predictions.json as a bare COCO results list.")
@@ -62,8 +63,11 @@ def predict_command(
             "delineate predict: no pictures found. Name pictures, folders of pictures, or patterns.\n"
         )
         return 2
-    if pixel_size is not None and not 0 < pixel_size < float("inf"):
-        sys.stderr.write(f"delineate predict: --pixel-size must be positive micrometres, got {pixel_size}.\n")
+    sides = None if pixel_size is None else _pixel_sides(pixel_size)
+    if pixel_size is not None and sides is None:
+        sys.stderr.write(
+            f"delineate predict: --pixel-size must be positive micrometres, or two such as 0.3,0.5, got {pixel_size}.\n"
+        )
         return 2
     started = time.monotonic()
     predictor = Predictor(model, score=score, max_detections=max_detections)
@@ -86,7 +90,7 @@ def predict_command(
     else:
         coco.write(dataset, out / "predictions.json")
     pictures = ((str(record.path), record.instances) for record in dataset)
-    objects = write_csv(out / "objects.csv", pictures, predictor.classes, pixel_size=pixel_size)
+    objects = write_csv(out / "objects.csv", pictures, predictor.classes, pixel_size=sides)
     for failure in failures:
         sys.stderr.write(f"delineate predict: skipped {failure}\n")
     sys.stdout.write(
@@ -95,6 +99,17 @@ def predict_command(
         + "\n"
     )
     return 0 if not failures else 1 if len(dataset) else 2
+
+
+def _pixel_sides(text: str) -> tuple[float, float] | None:
+    """Width and height of "0.3" or "0.3,0.5"; None for anything else."""
+    try:
+        sides = [float(part) for part in text.split(",")]
+    except ValueError:
+        return None
+    if len(sides) > 2 or not all(0 < side < float("inf") for side in sides):
+        return None
+    return sides[0], sides[-1]
 
 
 def _find(images: Iterable[str], overlays: Path) -> tuple[list[Path], list[str]]:
