@@ -133,7 +133,7 @@ Shortcuts::Shortcuts(const Ring& ring, double distance) : ring_(ring) {
     }
 }
 
-std::vector<int64_t> Shortcuts::chain(int64_t start, double price) const {
+Shortcuts::Chain Shortcuts::chain(int64_t start, double price) const {
     const int64_t n = ring_.size();
     std::vector<double> cost(static_cast<size_t>(n) + 1, std::numeric_limits<double>::infinity());
     std::vector<int64_t> previous(static_cast<size_t>(n) + 1, 0);
@@ -157,12 +157,28 @@ std::vector<int64_t> Shortcuts::chain(int64_t start, double price) const {
     for (int64_t i = n; i > 0; i = previous[static_cast<size_t>(i)])
         points.push_back((start + previous[static_cast<size_t>(i)]) % n);
     std::sort(points.begin(), points.end());
-    return points;
+    return {cost.back(), std::move(points)};
 }
 
 std::vector<int64_t> Shortcuts::cheapest(double price) const {
-    const auto first = chain(0, price);
-    return chain(first[first.size() / 2], price);
+    constexpr size_t kFew = 12;
+    constexpr int64_t kStarts = 8;
+    const int64_t n = ring_.size();
+    Chain best = chain(0, price);
+    best = chain(best.points[best.points.size() / 2], price);  // contains the first one's, so it is no worse
+    if (best.points.size() > kFew) return std::move(best.points);
+    int64_t begin = best.points.back(), length = best.points[0] + n - begin;
+    for (size_t k = 0; k + 1 < best.points.size(); ++k)
+        if (best.points[k + 1] - best.points[k] > length) {
+            begin = best.points[k];
+            length = best.points[k + 1] - begin;
+        }
+    const int64_t starts = std::min(kStarts, length - 1);
+    for (int64_t k = 1; k <= starts; ++k) {
+        Chain other = chain((begin + k * length / (starts + 1)) % n, price);
+        if (other.cost < best.cost) best = std::move(other);
+    }
+    return std::move(best.points);
 }
 
 }  // namespace delineate

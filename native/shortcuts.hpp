@@ -44,11 +44,15 @@ class Shortcuts {
     Shortcuts(const Ring& ring, double distance);
 
     // The points of the cheapest closed chain, rising: each line costs 1 and `price` for every square half pixel
-    // between it and the ring. Its start is one of its points: found from the ring's start, then from the middle of that.
+    // between it and the ring. The cheapest through one point, that is; several are tried, more where the chain is short.
     std::vector<int64_t> cheapest(double price) const;
 
    private:
-    std::vector<int64_t> chain(int64_t start, double price) const;
+    struct Chain {
+        double cost;
+        std::vector<int64_t> points;
+    };
+    Chain chain(int64_t start, double price) const;
 
     const Ring& ring_;
     std::vector<size_t> begins_;   // of each point in bits_

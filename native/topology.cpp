@@ -1,8 +1,6 @@
 #include "topology.hpp"
 
 #include <algorithm>
-#include <array>
-#include <limits>
 
 namespace delineate {
 
@@ -62,11 +60,8 @@ class Crossings {
         auto operator<=>(const Place&) const = default;
     };
 
-    Point point(int64_t ring, int64_t k) const {
-        const Sketch& sketch = sketches_[static_cast<size_t>(ring)];
-        const int64_t n = sketch.sides();
-        return sketch.ring->at(sketch.kept[static_cast<size_t>((k + n) % n)]);
-    }
+    Point point(int64_t ring, int64_t k) const { return sketches_[static_cast<size_t>(ring)].place(k); }
+    bool moved(int64_t ring, int64_t k) const { return sketches_[static_cast<size_t>(ring)].moved(k); }
 
     // Every segment to the cells of a grid that it runs through, a little generously.
     void deal() {
@@ -111,6 +106,7 @@ class Crossings {
         const Point o = a_first ? a.p : a.q;
         if (overlap(o, a_first ? a.q : a.p, b_first ? b.q : b.p)) return true;
         const int64_t i = a.side.side + !a_first, j = b.side.side + !b_first;
+        if (moved(a.side.ring, i) || moved(b.side.ring, j)) return true;  // met by chance
         const Point a0 = point(a.side.ring, i - 1), a1 = point(a.side.ring, i + 1);
         const Point b0 = point(b.side.ring, j - 1), b1 = point(b.side.ring, j + 1);
         return between(o, a0, a1, b0) != between(o, a0, a1, b1);
@@ -122,20 +118,28 @@ class Crossings {
     std::vector<Side> found_;
 };
 
-// Whether the ring from a to b, closed by a straight line, winds round p or runs through it.
-bool encloses(const Ring& ring, int64_t a, int64_t b, Point p) {
+// The closed way along a ring to the end of a side and back along the side.
+void way_round(const Sketch& sketch, int64_t side, std::vector<Point>& way) {
+    way.clear();
+    const int64_t begin = sketch.begin(side), end = sketch.end(side);
+    for (int64_t k = begin; k < end; k += 1 + (k + 1) % 2) way.push_back(sketch.ring->at(k));
+    way.push_back(sketch.ring->at(end));
+    if (sketch.moved(side + 1)) way.push_back(sketch.place(side + 1));
+    if (sketch.moved(side)) way.push_back(sketch.place(side));
+}
+
+// Whether a closed way winds round p or runs through it.
+bool encloses(const std::vector<Point>& way, Point p) {
     int winding = 0;
-    Point from = ring.at(b);
-    for (int64_t k = a;;) {
-        const Point to = ring.at(k);
+    Point from = way.back();
+    for (const Point to : way) {
         const int64_t side = cross(from, to, p);
         if (side == 0 && dot(p, from, to) <= 0) return true;
         if (from.y <= p.y && to.y > p.y && side > 0) ++winding;
         if (from.y > p.y && to.y <= p.y && side < 0) --winding;
-        if (k == b) return winding != 0;
         from = to;
-        k = std::min(b, k + 1 + (k + 1) % 2);
     }
+    return winding != 0;
 }
 
 }  // namespace
@@ -145,19 +149,17 @@ std::vector<Side> crossings(const std::vector<Sketch>& sketches) { return Crossi
 std::vector<Side> misplaced(const std::vector<Sketch>& sketches) {
     std::vector<Side> found;
     if (sketches.size() < 2) return found;
-    std::vector<std::pair<Point, int64_t>> starts;
-    for (size_t r = 0; r < sketches.size(); ++r)
-        starts.emplace_back(sketches[r].ring->at(sketches[r].kept[0]), static_cast<int64_t>(r));
+    std::vector<std::pair<Point, size_t>> starts;
+    for (size_t r = 0; r < sketches.size(); ++r) starts.emplace_back(sketches[r].place(0), r);
     std::sort(starts.begin(), starts.end(), [](const auto& a, const auto& b) { return a.first.x < b.first.x; });
+    std::vector<Point> way;
     for (size_t r = 0; r < sketches.size(); ++r) {
         const Sketch& sketch = sketches[r];
         for (int64_t k = 0; k < sketch.sides(); ++k) {
-            const int64_t begin = sketch.begin(k), end = sketch.end(k);
-            if (end - begin < 2) continue;
-            constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
-            Point low{kAll, kAll}, high{-kAll, -kAll};
-            for (int64_t i = begin; i <= end; ++i) {
-                const Point p = sketch.ring->at(i);
+            way_round(sketch, k, way);
+            if (way.size() < 3) continue;
+            Point low = way[0], high = way[0];
+            for (const Point p : way) {
                 low = {std::min(low.x, p.x), std::min(low.y, p.y)};
                 high = {std::max(high.x, p.x), std::max(high.y, p.y)};
             }
@@ -165,9 +167,9 @@ std::vector<Side> misplaced(const std::vector<Sketch>& sketches) {
                                           [](const auto& s, int64_t x) { return s.first.x < x; });
             for (; start != starts.end() && start->first.x <= high.x; ++start) {
                 const Point p = start->first;
-                if (start->second == static_cast<int64_t>(r) || p.y < low.y || p.y > high.y) continue;
-                if (p == sketch.ring->at(begin) || p == sketch.ring->at(end)) continue;
-                if (encloses(*sketch.ring, begin, end, p)) {
+                if (start->second == r || p.y < low.y || p.y > high.y || p == sketch.place(k) || p == sketch.place(k + 1))
+                    continue;
+                if (encloses(way, p)) {
                     found.push_back({static_cast<int64_t>(r), k});
                     break;
                 }

@@ -7,11 +7,18 @@
 
 namespace delineate {
 
-// A ring and the points of it that are kept, rising. Side k runs from kept[k] to the next one, the last to the first.
+// A ring and the points of it that are kept, rising, with the places to which they have moved. Side k runs from kept[k] to
+// the next one, the last to the first.
 struct Sketch {
     const Ring* ring;
     std::vector<int64_t> kept;
+    std::vector<Point> places;
 
+    Sketch(const Ring& outline, std::vector<int64_t> points) : ring(&outline), kept(std::move(points)) {
+        for (const int64_t k : kept) places.push_back(ring->at(k));
+    }
+    Point place(int64_t k) const { return places[static_cast<size_t>((k + sides()) % sides())]; }
+    bool moved(int64_t k) const { return !(place(k) == ring->at(kept[static_cast<size_t>((k + sides()) % sides())])); }
     int64_t sides() const { return static_cast<int64_t>(kept.size()); }
     int64_t begin(int64_t side) const { return kept[static_cast<size_t>(side)]; }
     int64_t end(int64_t side) const {

@@ -199,18 +199,34 @@ def corners(shapes):
     return sum(len(ring) for parts in shapes for part in parts for ring in part.rings)
 
 
-@pytest.mark.parametrize("max_distance", [0.75, 1, 2])
-def test_fewer_corners_than_douglas_and_peucker(max_distance):
-    masks = discs()
-    peer = sum(
-        len(approximate_polygon(np.append(ring, ring[:1], 0), max_distance)) - 1
+def douglas_peucker(masks, distance):
+    def fewer(ring):
+        kept = approximate_polygon(np.append(ring, ring[:1], 0), distance)[:-1]
+        return kept if len(kept) >= 3 else ring
+
+    return [
+        [Polygon(fewer(part.exterior), tuple(fewer(hole) for hole in part.holes)) for part in parts]
         for parts in outline.polygons(masks)
-        for part in parts
-        for ring in part.rings
-    )
+    ]
+
+
+@pytest.mark.parametrize("max_distance", [0.75, 1, 2, 5])
+def test_fewer_corners_than_douglas_and_peucker_within_a_distance(max_distance):
+    masks = discs()
     found = outline.simplify(masks, max_distance=max_distance)
     check_sketch(masks, found, max_distance)
-    assert corners(found) < 0.95 * peer
+    assert corners(found) < 0.95 * corners(douglas_peucker(masks, max_distance))
+
+
+@pytest.mark.parametrize("min_iou", [0.9, 0.95, 0.98])
+def test_fewer_corners_than_douglas_and_peucker_for_an_overlap(min_iou):
+    masks = discs()
+    found = outline.simplify(masks, min_iou=min_iou)
+    peers = 0
+    for i in range(len(masks)):
+        tried = [douglas_peucker(masks[i : i + 1], distance) for distance in np.arange(0, 12, 0.2)]
+        peers += min(corners(shapes) for shapes in tried if overlaps(masks[i : i + 1], shapes)[0] >= min_iou)
+    assert corners(found) < 0.85 * peers
 
 
 @pytest.mark.parametrize("min_iou", [0.8, 0.9, 0.95, 0.99])

@@ -92,12 +92,13 @@ def simplify(
 ) -> list[list[Polygon]]:
     """Polygons with few corners that stay as close to the masks as asked for; exactly one bound is given.
 
-    The corners are corners of pixels and middles of straight pieces of the outline. For a distance every ring has
-    the fewest of them (shortest path over all admissible lines, Imai and Iri, 1988; of equals the one with the
-    least area in between), started at a corner of a first solution. For an overlap the distance is searched that
-    just keeps it. Where such rings would cross themselves or each other, or leave a hole or a part on the wrong
-    side, corners are put back. So the polygons are valid, with the parts and holes of `polygons` in the same
-    order; what the bound asks for is measured on the result, not assumed.
+    For a distance, corners are corners of pixels and middles of straight pieces of the outline, and every ring has
+    the fewest of them: the shortest closed path over all admissible lines (Imai and Iri, 1988) through one of
+    several starts; of equals the one with the least area in between. For an overlap, the distance is searched that
+    just keeps it, and sides are laid along the lines of least squares through what they replace, so that a polygon
+    lies as much inside as outside. Where such rings would cross themselves or each other, or leave a hole or a
+    part on the wrong side, corners are put back. So the polygons are valid, with the parts and holes of `polygons`
+    in the same order; what the bound asks for is measured on the result, not assumed.
 
     Args:
         masks: N masks.
