@@ -254,8 +254,10 @@ def test_other_classes_make_the_side_file_void(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        (None, 'must have the key "delineate"'),
-        ({"labels": 1}, "must hold labels, sha256 and split"),
+        (None, '"delineate" must say labels, sha256'),
+        ({"labels": 1}, "Expected `str`, got `int`"),
+        ({"labels": "x.txt", "sha256": "", "frame": 1}, "video and frame must be given together"),
+        ({"labels": "x.txt", "sha256": "", "split": ""}, "split must be a name"),
         ({"labels": "../../x.txt", "sha256": ""}, "name must lead to a file under out"),
     ],
 )
@@ -353,3 +355,15 @@ def test_real_masks_survive_the_text(shared, tmp_path):
             (true.masks.areas > 0) & ~(true.crowd if true.crowd is not None else np.zeros(len(true), bool))
         ]
         assert back[record.path.name].masks == kept.masks
+
+
+def test_a_conversion_keeps_what_even_the_side_file_cannot(tmp_path):
+    """The side file of conversions lies in the same folder."""
+    from delineate.curate import convert
+
+    [record] = dataset(tmp_path)
+    grouped = record.instances.replace(extras={"group": [1, 1, -1]})
+    coco.write(Dataset([record.replace(instances=grouped)], ["cell", "no"]), tmp_path / "a.json")
+    convert.convert(tmp_path / "a.json", tmp_path / "out", "yolo", allow_loss=True)
+    [back] = yolo.read(tmp_path / "out")
+    assert back.instances.masks == record.instances.masks

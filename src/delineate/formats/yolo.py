@@ -18,9 +18,9 @@ A polygon is one ring, filled by the even-odd rule. Holes are cut open and parts
 width, as converters of this ecosystem do it; reading them back gives the same pixels. A picture without a label
 file has no objects.
 
-What the text cannot hold (crowds, empty masks, ids, areas ...) goes into `delineate.json` beside data.yaml, a COCO
-file, which other tools do not look at. `read` takes each picture from it whose label file is still the one that was
-written; an edited label file counts, and the log says so.
+What the text cannot hold (crowds, empty masks, ids, areas ...) goes into `delineate.labels.json` beside data.yaml, a
+COCO file, which other tools do not look at. `read` takes each picture from it whose label file is still the one that
+was written; an edited label file counts, and the log says so.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from delineate import atomic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
@@ -39,7 +41,7 @@ from delineate.formats import _yolo_text as yolo_text
 from delineate.formats import _yolo_yaml as yolo_yaml
 from delineate.image import read_size
 
-KEEPS = coco.KEEPS | {"splits"}
+KEEPS = coco.KEEPS | {"splits", "videos"}
 """What ``read(write(dataset))`` preserves."""
 KEEPS_ALONE = frozenset(
     {
@@ -56,11 +58,21 @@ KEEPS_ALONE = frozenset(
 )
 """What of it the text files hold by themselves, so what other tools see."""
 SUFFIX = ""
-SIDE_FILE = "delineate.json"
+SIDE_FILE = "delineate.labels.json"
 
-_KEY = "delineate"  # of the side file's pictures: where the label file is, what it held, and the split
+_KEY = (
+    "delineate"  # of the side file's pictures: where the label file is, what it held, split, video and frame
+)
 
 _log = logging.getLogger("delineate")
+
+
+class _Mark(msgspec.Struct):
+    labels: str
+    sha256: str
+    split: str | None = None
+    video: int | str | None = None
+    frame: int | None = None
 
 
 def sniff(path: str | Path) -> bool:
@@ -169,10 +181,10 @@ def _from_side_file(
     edited = gone = 0
     for record in side:
         attributes = dict(record.attributes)
-        label, digest, split = _mark(path, record, attributes.pop(_KEY, None))
+        label, digest, place = _mark(path, record, attributes.pop(_KEY, None))
         content = _content(label)
         if content is not None and _digest(content) == digest:
-            found[label] = record.replace(attributes=attributes, split=split)
+            found[label] = record.replace(attributes=attributes, **place)
         elif label in labels:
             edited += 1
         else:
@@ -184,21 +196,17 @@ def _from_side_file(
     return found, side.attributes
 
 
-def _mark(path: Path, record: Record, mark: object) -> tuple[Path, str, str | None]:
-    """What the side file says of a picture: its label file, the digest of that, the split."""
+def _mark(path: Path, record: Record, mark: object) -> tuple[Path, str, dict[str, object]]:
+    """What the side file says of a picture: its label file, the digest of that, and its split, video and frame."""
     where = f"image {record.id}"
-    if not isinstance(mark, dict):
-        raise FormatError(
-            path, where, f'must have the key "{_KEY}". Delete the file to read the label files.'
-        )
-    label, digest, split = mark.get("labels"), mark.get("sha256"), mark.get("split")
-    if (
-        not isinstance(label, str)
-        or not isinstance(digest, str)
-        or not (split is None or isinstance(split, str))
-    ):
-        raise FormatError(path, where, f'"{_KEY}" must hold labels, sha256 and split. Delete the file.')
-    return _pictures.inside(path.parent, label, where, path), digest, split or None
+    try:
+        known = msgspec.convert(mark, _Mark)
+        record.replace(split=known.split, video=known.video, frame=known.frame)
+    except (msgspec.ValidationError, ValueError, TypeError) as error:
+        text = f'"{_KEY}" must say labels, sha256, split, video and frame: {error}. Delete the file to do without it.'
+        raise FormatError(path, where, text) from error
+    label = _pictures.inside(path.parent, known.labels, where, path)
+    return label, known.sha256, {"split": known.split, "video": known.video, "frame": known.frame}
 
 
 def _digest(content: bytes) -> str:
@@ -240,9 +248,11 @@ def write(
             (folder / label).write_bytes(content)
             if record.path is not None:
                 _pictures.place(record.path, picture, pictures)
-            mark = {"labels": label.as_posix(), "sha256": _digest(content), "split": record.split}
+            mark = _Mark(label.as_posix(), _digest(content), record.split, record.video, record.frame)
             there = picture if record.path is not None and pictures != "leave" else record.path
-            placed.append(record.replace(path=there, attributes={**record.attributes, _KEY: mark}))
+            placed.append(
+                record.replace(path=there, attributes={**record.attributes, _KEY: msgspec.to_builtins(mark)})
+            )
         atomic.write_bytes(folder / "data.yaml", yolo_yaml.dump(dataset.classes, list(splits)))
         if side_file:
             coco.write(dataset.with_records(placed), folder / SIDE_FILE)
