@@ -185,3 +185,87 @@ def test_panoptic_files_are_recognised(shared, run, tmp_path):
     code, _, err = run(path, tmp_path / "none.json")
     assert code == 2
     assert "must cover every picture of the truth" in err
+
+
+def test_errors_and_scores_are_printed(run, files):
+    out = run(*files[:2])[1]
+    assert lines(out, "localisation") == [["localisation", "0", "0.0000"]]
+    assert [row[1] for name in ("background", "missed") for row in lines(out, name)] == ["2", "1"]
+    assert "Scores: expected calibration error" in out
+    assert "Best F1 0.6667 at confidence 0.600" in out
+
+
+def test_against_another_run(run, files, truth, found, tmp_path):
+    worse = found.with_records(r.replace(instances=r.instances[:1]) for r in found)
+    coco.write(worse, tmp_path / "worse.json")
+    code, out, err = run(*files[:2], "--against", tmp_path / "worse.json", "--json", tmp_path / "r.json")
+    assert (code, err) == (0, "")
+    content = json.loads((tmp_path / "r.json").read_text())
+    difference = evaluate(truth, found).ap - evaluate(truth, worse).ap
+    assert content["against"]["ap"]["difference"] == pytest.approx(difference)
+    assert content["against"]["resamples"] == 1000
+    assert "1000 draws of 3 pictures" in out
+    assert "against worse.json" in out
+    code, _, err = run(*files[:2], "--against", files[0])
+    assert code == 2
+    assert "scores, got none" in err
+
+
+def test_slices_by_attribute(run, files, tmp_path):
+    content = json.loads(files[0].read_text())
+    for number, image in enumerate(content["images"]):
+        image["stain"] = "HE" if number else "[red]DAB"
+    (tmp_path / "stained.json").write_text(json.dumps(content))
+    path = tmp_path / "r.json"
+    code, out, _ = run(
+        tmp_path / "stained.json", files[1], "--by", "stain", "--by", "objects", "--json", path
+    )
+    assert code == 0
+    assert [row[:3] for row in (*lines(out, "HE"), *lines(out, "[red]DAB"))] == [
+        ["HE", "2", "1"],
+        ["[red]DAB", "1", "2"],
+    ]
+    parts = json.loads(path.read_text())["slices"]
+    assert [one["name"] for one in parts["stain"]] == ["HE", "[red]DAB"]
+    assert sum(one["pictures"] for one in parts["objects"]) == 3
+    code, _, err = run(*files[:2], "--by", "colour")
+    assert code == 2
+    assert "--by must be an attribute of the records, got 'colour'. Known: " in err
+
+
+def test_explains_under_other_conventions(run, files, truth, found, tmp_path):
+    code, out, err = run(*files[:2], "--explain")
+    assert (code, err) == (0, "")
+    box = evaluate(truth, found, iou="box")
+    row = lines(out, "boxes")[0]
+    assert row[:3] == ["boxes", "instead", "of"]
+    assert row[4] == f"{box.ap:.4f}"
+    assert "not explained" not in out
+    half = evaluate(truth, found).ap50
+    out = run(*files[:2], "--target", half, "--json", tmp_path / "r.json")[1]
+    assert "not explained" in out
+    content = json.loads((tmp_path / "r.json").read_text())["explain"]
+    assert content["candidates"][0]["fits"]
+    assert content["path"][0]["name"] == "IoU 0.5 alone (AP50)"
+    code, _, err = run(*files[:2], "--target", 50)
+    assert code == 2
+    assert "target must be an AP in [0, 1], got 50.0. Divide a percentage by 100" in err
+
+
+def test_writes_html(run, files, tmp_path):
+    code, _, err = run(*files[:2], "--html", tmp_path / "report.html", "--by", "density")
+    assert (code, err) == (0, "")
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert html.startswith("<!DOCTYPE html>")
+    assert "predictions.json on truth.json" in html
+    assert "By density" in html
+    code, _, err = run(*files[:2], "--html", tmp_path / "nowhere/report.html")
+    assert code == 2
+    assert "nowhere/report.html: cannot be written" in err
+
+
+def test_help_has_examples(run):
+    out = run("--help")[1]
+    for option in ("--json", "--html", "--against", "--by", "--explain", "--target", "--matching"):
+        assert option in out
+    assert "delineate eval truth.json new.json --against old.json" in out

@@ -39,9 +39,13 @@ _add(
 )
 _add(
     "eval",
-    "Compare predictions with the truth: COCO's average precision, and matched objects.",
+    "Compare predictions with the truth: COCO's average precision, types of errors, matched objects; against another "
+    "run, by attribute, under other tools' conventions. Exit code 0: evaluated; 2: nothing could be done.",
     "truth.json results/predictions.json",
     "truth.json results/predictions.json --max-detections 1000 --matching --json report.json",
+    "truth.json new.json --against old.json --by stain --html report.html",
+    "truth.json results.json --explain",
+    "truth.json results.json --target 0.371",
 )
 _add(
     "train",

@@ -73,6 +73,7 @@ def conventions(iou: Kind, *, masks: bool) -> tuple[Convention, ...]:
         masks: Whether both sides have masks.
     """
     made = [
+        Convention("detections", "at most 100 detections per class and picture", {"max_detections": 100}),
         Convention("detections", "at most 300 detections per class and picture", {"max_detections": 300}),
         Convention("detections", "no limit on detections", {"max_detections": None}),
         Convention("confidence", "only scores of at least 0.001", {"min_score": 0.001}),

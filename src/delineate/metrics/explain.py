@@ -63,7 +63,8 @@ class Explanation:
 
     Args:
         iou: What overlaps in the baseline.
-        baseline: The numbers under COCO's conventions.
+        max_detections: Limit of the baseline on detections of one class in one picture.
+        baseline: The numbers under COCO's conventions but for these two.
         terms: Each convention alone, against the baseline.
         target: The AP that was reported, or None.
         candidates: The sets that come closest: those that fit first, small ones before large ones; at most five.
@@ -71,11 +72,18 @@ class Explanation:
     """
 
     iou: Kind
+    max_detections: int
     baseline: Numbers
     terms: tuple[Term, ...]
     target: float | None
     candidates: tuple[Candidate, ...]
     path: tuple[Term, ...]
+
+    @property
+    def start(self) -> Term:
+        """The baseline as the first row of a table."""
+        name = f"baseline: COCO, {self.iou}, at most {self.max_detections} detections"
+        return Term(Convention("", name), self.baseline, math.nan)
 
     @property
     def rest(self) -> float:
@@ -88,6 +96,7 @@ class Explanation:
         """The numbers as plain values, ready for JSON; None where one is not defined."""
         return {
             "iou": self.iou,
+            "max_detections": self.max_detections,
             "baseline": _plain(self.baseline),
             "terms": [_row(term) for term in self.terms],
             "target": self.target,
@@ -173,7 +182,7 @@ def explain(
         candidates = _search(bench, baseline, target, start, sets, steps)
     path = _path(bench, baseline, numbers, candidates[0].conventions) if candidates else ()
     steps.finish()
-    return Explanation(iou, numbers, tuple(terms), target, candidates, path)
+    return Explanation(iou, max_detections, numbers, tuple(terms), target, candidates, path)
 
 
 class _Steps:
@@ -231,8 +240,10 @@ def _search(
     if not any(one.fits for one in everything):  # a third reason is only asked for where two do not do
         everything += [attempt(chosen) for chosen in triples.values()]
 
-    def order(one: Candidate) -> tuple[bool, int, float]:
-        return (not one.fits, len(one.conventions) if one.fits else 0, one.distance)
+    def order(one: Candidate) -> tuple[bool, float, int, float]:
+        # Among sets that do not fit, one that is closer by less than a table shows is no better.
+        away = 0.0 if one.fits else round(one.distance, 4)
+        return (not one.fits, away, len(one.conventions), one.distance)
 
     return tuple(sorted(everything, key=order)[:5])
 

@@ -1,0 +1,175 @@
+"""What `eval` prints. Serves `eval`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from delineate.metrics.ap import Report
+from delineate.metrics.calibration import Calibration
+from delineate.metrics.compare import Comparison, Difference
+from delineate.metrics.errors import KINDS, Errors
+from delineate.metrics.explain import Explanation, Term
+from delineate.metrics.matching import Matching
+from delineate.metrics.operating import OperatingCurves
+from delineate.metrics.slices import Slice
+
+FEW_CLASSES = 20  # more would push the summary off the screen; the JSON file has them all
+_SHOWN = {"ap": "AP", "ar": "AR"}
+_WIDE = 110  # columns of a terminal that has room for sizes
+
+
+def show_report(console: Console, report: Report) -> None:
+    """Print COCO's summary, and AP per class unless there are too many."""
+    console.print(
+        f"{report.pictures} pictures, {report.objects} objects, {report.detections} detections, "
+        f"{len(report.classes)} {'class' if len(report.classes) == 1 else 'classes'}"
+    )
+    table = Table(title=f"COCO, {report.iou} IoU", title_justify="left")
+    for heading in ("", "IoU", "area", "detections"):
+        table.add_column(heading)
+    table.add_column("value", justify="right")
+    span = f"{report.thresholds[0]:.2f}:{report.thresholds[-1]:.2f}"
+    for row, value in zip(report.rows, report.stats, strict=True):
+        threshold = span if row.threshold is None else f"{row.threshold:.2f}"
+        limit = report.limit(row)
+        table.add_row(
+            _SHOWN[row.name[:2]], threshold, row.area, "-" if limit is None else str(limit), number(value)
+        )
+    console.print(table)
+    if 1 < len(report.classes) <= FEW_CLASSES:
+        columns = (report.class_ap(), report.class_ap(0.5), report.class_ap(0.75))
+        rows = [(name, *map(number, values)) for name, *values in zip(report.classes, *columns, strict=True)]
+        _print(console, "per class", ("class", "AP", "AP50", "AP75"), rows)
+
+
+def show_matching(console: Console, counts: Matching) -> None:
+    """Print the counts of objects matched one to one."""
+    headings = ("IoU", "tp", "fp", "fn", "precision", "recall", "f1", "tp/(tp+fp+fn)", "mean IoU")
+    numbers = (counts.true_positives, counts.false_positives, counts.false_negatives)
+    ratios = (counts.precision, counts.recall, counts.f1, counts.accuracy, counts.mean_matched_iou)
+    rows = [
+        (
+            f"{threshold:.2f}",
+            *(str(column[place]) for column in numbers),
+            *(number(column[place]) for column in ratios),
+        )
+        for place, threshold in enumerate(counts.thresholds)
+    ]
+    _print(console, f"matched one to one, {counts.iou} IoU", headings, rows)
+    console.print(f"tp/(tp+fp+fn), mean over thresholds: {number(counts.accuracy.mean())}")
+
+
+def show_errors(console: Console, errors: Errors, scores: Calibration, curves: OperatingCurves) -> None:
+    """Print what goes wrong at IoU 0.5: types of errors, calibration, the best confidence."""
+    counts = dict(zip(KINDS, errors.counts.sum(axis=0).tolist(), strict=True))
+    rows = [(name, str(counts.get(name, "")), number(gain, sign=True)) for name, gain in errors.gains.items()]
+    _print(console, "errors at IoU 0.5 (TIDE)", ("type", "count", "AP50 without"), rows)
+    if not math.isnan(scores.expected_error):
+        tendency = "promise too much" if scores.bias > 0 else "promise too little"
+        console.print(
+            f"Scores: expected calibration error {number(scores.expected_error)}; on average they {tendency} "
+            f"({number(scores.bias, sign=True)})."
+        )
+    best = curves.overall.best
+    if best is not None:
+        console.print(
+            f"Best F1 {number(best.f1)} at confidence {best.confidence:.3f}: precision {number(best.precision)}, "
+            f"recall {number(best.recall)}."
+        )
+
+
+def show_slices(console: Console, by: str, parts: Sequence[Slice]) -> None:
+    """Print AP of each slice."""
+    rows = [
+        (
+            one.name,
+            str(one.report.pictures),
+            str(one.report.objects),
+            number(one.report.ap),
+            number(one.report.ap50),
+        )
+        for one in parts
+    ]
+    _print(console, f"by {by}", (by, "pictures", "objects", "AP", "AP50"), rows)
+
+
+def show_comparison(console: Console, comparison: Comparison, other: str) -> None:
+    """Print the differences, and the classes that differ for certain."""
+    interval = f"{comparison.level:.0%} interval"
+    headings = ("", "other", "this", "difference", interval, "share above 0")
+    rows = [_difference(name, one) for name, one in comparison.overall.items()]
+    _print(console, f"against {other}", headings, rows)
+    decided = [(name, one) for name, one in comparison.classes if one.decided]
+    if len(comparison.classes) > 1 and decided:
+        decided.sort(key=lambda row: -abs(row[1].difference))
+        rows = [_difference(name, one) for name, one in decided[:FEW_CLASSES]]
+        title = f"classes whose AP differs ({len(decided)} of {len(comparison.classes)})"
+        _print(console, title, ("class", *headings[1:]), rows)
+    console.print(
+        f"{comparison.resamples} draws of {comparison.pictures} pictures with replacement, the same for both."
+    )
+
+
+def show_explanation(console: Console, explanation: Explanation) -> None:
+    """Print AP under each convention, and the way to the target."""
+    sizes = console.width >= _WIDE
+    headings = ("convention", "AP", "change", "AP50", *(("small", "medium", "large") if sizes else ()))
+    start = explanation.start
+    rows = [_term(start, sizes), *(_term(term, sizes) for term in explanation.terms)]
+    _print(console, "each convention alone", headings, rows)
+    if explanation.target is None:
+        return
+    rows = [_term(start, sizes), *(_term(term, sizes) for term in explanation.path)]
+    rest = ("not explained", number(explanation.target), number(explanation.rest, sign=True), "")
+    _print(console, f"from the baseline to {explanation.target:g}", headings, [*rows, rest])
+    headings = ("conventions that come close", "AP", "distance")
+    rows = [
+        (
+            " + ".join(one.name for one in candidate.conventions) or "none",
+            number(candidate.ap),
+            number(candidate.distance),
+        )
+        for candidate in explanation.candidates
+    ]
+    _print(console, "sets of conventions, the best first", headings, rows)
+
+
+def number(value: float, *, sign: bool = False) -> str:
+    """Four decimals; a dash for what is not defined."""
+    if math.isnan(value) or math.isinf(value) or (value < 0 and not sign):
+        return "-"
+    shown = f"{value:+.4f}" if sign else f"{value:.4f}"
+    return "0.0000" if float(shown) == 0 else shown
+
+
+def _difference(name: str, one: Difference) -> tuple[str, ...]:
+    span = "-" if math.isnan(one.low) else f"{one.low:+.4f} to {one.high:+.4f}"
+    share = "-" if math.isnan(one.above) else f"{one.above:.3f}"
+    return (name, number(one.first), number(one.second), number(one.difference, sign=True), span, share)
+
+
+def _term(term: Term, sizes: bool) -> tuple[str, ...]:
+    numbers = term.numbers
+    parts = (numbers.small, numbers.medium, numbers.large) if sizes else ()
+    return (
+        term.convention.name,
+        number(numbers.ap),
+        number(term.change, sign=True),
+        number(numbers.ap50),
+        *map(number, parts),
+    )
+
+
+def _print(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """The first column is words, the others are numbers."""
+    table = Table(title=escape(title), title_justify="left")
+    for place, heading in enumerate(headings):
+        table.add_column(escape(heading), justify="right" if place else "left", no_wrap=place > 0)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
