@@ -59,6 +59,8 @@ nb::object scan(int descriptor, bool list, size_t window) {
     put("start", found->start);
     put("length", found->length);
     put("rle", found->rle);
+    put("entry_start", found->entry_start);
+    put("entry_length", found->entry_length);
     return nb::make_tuple(found->count, columns, names, sections);
 }
 

@@ -19,6 +19,7 @@ struct Entry {
     bool named = false, boxed = false, rle = false;
     uint8_t crowd = 0;
     const char *begin = nullptr, *end = nullptr;  // the segmentation, if it says anything
+    const char *open = nullptr, *close = nullptr;  // all of it, if it has keys that are none of these
 };
 
 enum Key : unsigned { kImage, kCategory, kId, kSegmentation, kBox, kArea, kCrowd, kScore, kTrack, kOther };
@@ -137,6 +138,7 @@ bool field(const char*& p, Key key, Entry& entry) {
 }
 
 bool read_entry(const char*& p, Entry& entry) {
+    const char* begin = p;
     if (!json::take(p, '{') || json::take(p, '}')) return false;
     unsigned seen = 0;
     do {
@@ -151,7 +153,12 @@ bool read_entry(const char*& p, Entry& entry) {
         if (!field(p, key, entry)) return false;
     } while (json::take(p, ','));
     const unsigned needed = 1u << kImage | 1u << kCategory;
-    return json::take(p, '}') && (seen & needed) == needed;
+    if (!json::take(p, '}') || (seen & needed) != needed) return false;
+    if (seen & 1u << kOther) {
+        entry.open = begin;
+        entry.close = p;
+    }
+    return p - begin <= std::numeric_limits<int32_t>::max();
 }
 
 class Scanner {
@@ -251,6 +258,10 @@ class Scanner {
         if (!std::isnan(e.area)) out_.area.put(row, e.area);
         if (e.boxed)
             for (size_t k = 0; k < 4; ++k) out_.box.put(4 * row + k, e.box[k]);
+        if (e.open != nullptr) {
+            out_.entry_start.put(row, place(e.open));
+            out_.entry_length.put(row, static_cast<int32_t>(e.close - e.open));
+        }
         if (e.begin == nullptr) return;
         out_.start.put(row, place(e.begin));
         out_.length.put(row, static_cast<int32_t>(e.end - e.begin));
@@ -315,11 +326,11 @@ class Scanner {
             }))
             return false;
         const size_t n = static_cast<size_t>(out_.count);
-        for (auto* column : {&out_.id, &out_.track, &out_.start}) column->finish(n);
+        for (auto* column : {&out_.id, &out_.track, &out_.start, &out_.entry_start}) column->finish(n);
         for (auto* column : {&out_.crowd, &out_.named, &out_.rle}) column->finish(n);
         for (auto* column : {&out_.score, &out_.area}) column->finish(n);
         out_.box.finish(4 * n);
-        out_.length.finish(n);
+        for (auto* column : {&out_.length, &out_.entry_length}) column->finish(n);
         return true;
     }
 

@@ -47,6 +47,8 @@ struct CocoScan {
     Column<double> box{std::numeric_limits<double>::quiet_NaN()};  // four numbers an entry
     Column<int64_t> start{0};                                      // of the segmentation's text in the file
     Column<int32_t> length{0};                                     // 0 where there is none
+    Column<int64_t> entry_start{0};                                // of the entry's text, if it has keys beyond these
+    Column<int32_t> entry_length{0};                               // 0 where it has not
     Column<uint8_t> rle{0};                                        // the segmentation is a run-length mask
 };
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class Table:
         tracked: See ``tracks``.
         texts: The masks, or None where only boxes are known.
         mask_areas: (N,) float64 areas of the masks where they have been counted.
+        more: Name -> (N,) column: further extras of the instances; texts are object arrays of str.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class Table:
     tracked: NDArray[np.bool_] | None = None
     texts: _core.MaskTexts | None = None
     mask_areas: NDArray[np.float64] | None = None
+    more: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -88,6 +91,8 @@ class Table:
         spans = self.spans[rows].astype(np.float64)
         # Boxes and scores once more, with all bits of the file: evaluation must see what pycocotools sees.
         extras = {name: column[rows] for name, column in self.extras.items()} | {"bbox": spans}
+        for name, column in self.more.items():
+            extras[name] = column[rows].astype(str) if column.dtype == object else column[rows]
         crowd = None if self.crowd is None else self.crowd[rows]
         tracks = self.tracks is not None and self.tracked is not None and self.tracked[rows].any()
         return Instances(
@@ -151,6 +156,7 @@ class Table:
             tracked=some(self.tracked),
             texts=None if self.texts is None else self.texts.select(rows, sizes.ravel(), offsets),
             mask_areas=some(self.mask_areas),
+            more={name: column[rows] for name, column in self.more.items()},
         )
 
 

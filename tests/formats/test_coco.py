@@ -728,3 +728,36 @@ def test_what_the_file_says_of_itself_comes_back(read, tmp_path):
         ValueError, match=r'attributes\["categories"\] must have one entry for each of 3 classes, got 2'
     ):
         coco.write(fewer, tmp_path / "c.json")
+
+
+def test_further_keys_of_annotations_are_kept(read, tmp_path, monkeypatch):
+    far = {"attributes": {"occluded": False, "note": "ä"}, "keypoints": [1, 2.5], "group": 2**63}
+    found = read(content([entry(1, group=4), entry(2, **far), entry(3, image_id=2, z_order=-3, group=True)]))
+    first, second = (record.instances.extras for record in found)
+    assert first["group"].tolist() == [4, -1]
+    assert [json.loads(text) for text in first["attributes"]] == [{}, far]
+    assert second["z_order"].tolist() == [-3]
+    assert json.loads(second["attributes"][0]) == {"group": True}, "no number, so no group"
+    coco.write(found, tmp_path / "b.json")
+    assert coco.read(tmp_path / "b.json") == found
+    monkeypatch.setattr("delineate.formats._coco_table.scan", lambda *_, **__: None)
+    assert coco.read(tmp_path / "b.json") == found, "read without the native scanner"
+
+
+def test_further_keys_that_are_no_text_are_refused(saved):
+    path = saved(content([entry(3, note="XX")]))
+    path.write_bytes(path.read_bytes().replace(b"XX", b"\x80"))
+    with pytest.raises(FormatError, match="annotations: further keys must be JSON in UTF-8"):
+        coco.read(path)
+
+
+def test_splits_and_frames_are_fields_of_records(read, tmp_path):
+    pictures = [
+        {"id": 5, "height": 5, "width": 6, "split": "val", "video": "a", "frame": 3},
+        {"id": 2, "height": 5, "width": 6, "split": 3, "video": "a", "frame": -1},
+    ]
+    found = read(content(images=pictures))
+    assert [(record.split, record.video, record.frame) for record in found] == [("val", "a", 3), (None,) * 3]
+    assert [dict(record.attributes) for record in found] == [{}, {"split": 3, "video": "a", "frame": -1}]
+    coco.write(found, tmp_path / "b.json")
+    assert coco.read(tmp_path / "b.json") == found

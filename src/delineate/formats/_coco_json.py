@@ -70,6 +70,12 @@ class Content(msgspec.Struct):
     licenses: Any = None
 
 
+class Loose(msgspec.Struct):
+    """The entries of a file with all their keys."""
+
+    annotations: list[dict[str, msgspec.Raw]]
+
+
 class Picture(msgspec.Struct):
     """One checked entry of "images"."""
 
@@ -77,6 +83,14 @@ class Picture(msgspec.Struct):
     path: Path | None
     size: tuple[int, int]
     attributes: dict[str, Any]
+    video: int | str | None = None
+    frame: int | None = None
+    split: str | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The further fields of its `Record`."""
+        return {name: getattr(self, name) for name in ("attributes", "video", "frame", "split")}
 
 
 T = TypeVar("T")
@@ -172,8 +186,22 @@ def pictures(path: Path, entries: Sequence[dict[str, Any]], roots: Sequence[Path
             raise FormatError(path, where, f"file_name must be a file's name, got {name!r}.")
         picture = None if name is None else _resolve(name, places)
         size = _size(path, where, rest.pop("height", None), rest.pop("width", None), picture)
-        found.append(Picture(id_, picture, size, rest))
+        found.append(Picture(id_, picture, size, rest, *_part(rest)))
     return found
+
+
+def _part(rest: dict[str, Any]) -> tuple[int | str | None, int | None, str | None]:
+    """Video, frame and split, taken out of a picture's further keys where they are what `Record` has."""
+    video, frame, split = rest.get("video"), rest.get("frame"), rest.get("split")
+    numbers = [value for value in (video, frame) if isinstance(value, bool)]
+    if numbers or not isinstance(video, int | str) or video == "" or not isinstance(frame, int) or frame < 0:
+        video = frame = None
+    if not isinstance(split, str) or not split:
+        split = None
+    for name, value in (("video", video), ("frame", frame), ("split", split)):
+        if value is not None:
+            del rest[name]
+    return video, frame, split
 
 
 def _resolve(name: str, roots: Sequence[str]) -> Path:

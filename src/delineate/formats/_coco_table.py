@@ -6,6 +6,7 @@ of `_coco_json` finds out what it is.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from delineate._native import _core
 from delineate.dataset import Record
+from delineate.formats import _coco_further as coco_further
 from delineate.formats._coco_json import Picture
 from delineate.table import Rows, Table
 
@@ -86,13 +88,25 @@ def records(
     found = None if places is None else _label(scan.columns["category"], labels)
     if places is None or found is None:
         return None
+    more = None if results else _more(scan)
     table = _table(scan, places, found, sizes, results=results)
-    if table is None:
+    if table is None or (more is None and not results):
         return None
+    if more:
+        order_ = np.argsort(places, kind="stable")
+        table = dataclasses.replace(table, more={name: column[order_] for name, column in more.items()})
     ranks = {at: rank for rank, at in enumerate(order)}
     return tuple(
-        Record.of_rows(one.path, Rows(table, ranks[n]), one.id, attributes=one.attributes)
+        Record.of_rows(one.path, Rows(table, ranks[n]), one.id, **one.fields)
         for n, one in enumerate(pictures)
+    )
+
+
+def _more(scan: Scan) -> dict[str, NDArray[Any]] | None:
+    """Columns of further keys; None if they cannot be read."""
+    lengths = scan.columns.get("entry_length")
+    return (
+        {} if lengths is None else coco_further.read(scan.file.fileno(), scan.columns["entry_start"], lengths)
     )
 
 

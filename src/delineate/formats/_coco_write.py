@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delineate.dataset import Dataset, Record
+from delineate.formats import _coco_further as coco_further
 from delineate.instances import Instances
 from delineate.masks import Masks
 
@@ -61,7 +62,9 @@ def image_entry(record: Record, root: Path) -> dict[str, Any]:
     if record.path is not None:
         entry["file_name"] = Path(os.path.relpath(record.path, root)).as_posix()
     entry |= {"height": record.size[0], "width": record.size[1]}
-    return entry | {key: value for key, value in record.attributes.items() if key not in _RESERVED}
+    part = {"video": record.video, "frame": record.frame, "split": record.split}
+    entry |= {key: value for key, value in record.attributes.items() if key not in _RESERVED}
+    return entry | {name: value for name, value in part.items() if value is not None}
 
 
 def instances(dataset: Dataset, *, polygons: bool) -> Iterator[dict[str, Any]]:
@@ -79,7 +82,8 @@ def instances(dataset: Dataset, *, polygons: bool) -> Iterator[dict[str, Any]]:
         rows = xywh(found.boxes, found.extras.get("bbox"))
         shapes = None if found.masks is None else _shapes(found, polygons=polygons)
         scores = None if found.scores is None else shortest(found.scores, found.extras.get("score"))
-        for n, (x, y, width, height) in enumerate(rows):
+        further = coco_further.keys(found.extras, len(found))
+        for n, ((x, y, width, height), more) in enumerate(zip(rows, further, strict=True)):
             entry: dict[str, Any] = {
                 "id": int(found.extras["annotation_id"][n]) if own else next(numbers),
                 "image_id": record.id,
@@ -94,7 +98,7 @@ def instances(dataset: Dataset, *, polygons: bool) -> Iterator[dict[str, Any]]:
                 entry["score"] = scores[n]
             if found.ids is not None:
                 entry["track_id"] = int(found.ids[n])
-            yield entry
+            yield entry | more
 
 
 def _shapes(found: Instances, *, polygons: bool) -> list[Any]:

@@ -25,6 +25,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 from delineate import atomic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
+from delineate.formats import _coco_further as coco_further
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_table as coco_table
 from delineate.formats import _coco_write as coco_write
@@ -43,15 +45,23 @@ from delineate.masks import Masks
 KEEPS = frozenset(
     {"boxes", "masks", "holes", "parts", "overlaps", "empty masks", "crowd", "scores", "ids", "area"}
     | {"annotation_id", "instance order", "class order", "empty pictures", "picture ids"}
-    | {"picture attributes", "info"}
+    | {"picture attributes", "info", "videos", "splits", "group", "z_order", "attributes"}
 )
-"""What ``read(write(dataset))`` preserves. Not kept: polygons as drawn (masks keep their pixels), extras that
-`read` does not make, category ids, unknown keys of annotations."""
+"""What ``read(write(dataset))`` preserves: all of it. Not kept: polygons as drawn (masks keep their pixels),
+extras that `read` does not make, category ids."""
 SUFFIX = ".json"
 
 _log = logging.getLogger("delineate")
 
-_OWN = {"area", "annotation_id", "bbox", "score"}  # the extras that reading makes and writing uses
+_OWN = {
+    "area",
+    "annotation_id",
+    "bbox",
+    "score",
+    "group",
+    "z_order",
+    "attributes",
+}  # the extras that reading makes and writing uses
 
 
 def sniff(path: str | Path) -> bool:
@@ -77,8 +87,9 @@ def read(path: str | Path, images: str | Path | None = None) -> Dataset:
 
     Records come in the order of "images", the instances of a picture in the order of "annotations". Labels
     are positions in the list of categories sorted by id. ``Record.attributes`` holds the other keys of the
-    picture, ``Dataset.attributes`` "info", "licenses" and the other keys of the "categories", if there are any.
-    Boxes come from "bbox", or from the mask where there is none; a missing "area" becomes the mask's
+    picture (without "split", "video" and "frame", which are its fields), ``Dataset.attributes`` "info",
+    "licenses" and the other keys of the "categories", if there are any. Boxes come
+    from "bbox", or from the mask where there is none; a missing "area" becomes the mask's
     (or the box's) area, missing annotation ids are numbered after the largest one. ``crowd`` is None for a
     picture without crowds. If no annotation of the file has a segmentation, all ``masks`` are None; if only
     some have, the others get empty masks, and the log says how many.
@@ -92,7 +103,8 @@ def read(path: str | Path, images: str | Path | None = None) -> Dataset:
 
     Returns:
         The dataset; ``extras`` has "area" (float64), "annotation_id" (int64), and the file's numbers where
-        `Instances` has 32 bits only: "bbox" ((N, 4) float64 x, y, width, height), "score" (float64).
+        `Instances` has 32 bits only: "bbox" ((N, 4) float64 x, y, width, height), "score" (float64). Where
+        annotations have further keys, "group", "z_order" (int64) and "attributes" (JSON) keep them.
 
     Raises:
         FormatError: The file is missing, not JSON, or contradicts itself; the message names the place.
@@ -251,7 +263,10 @@ def _annotated(
     _number(path, entries)
     if any(entry.score is not None for entry in entries):
         _need_scores(path, entries, names)
-    return _records(path, found, entries, names, labels)
+    further = coco_further.columns(coco_json.load(path, coco_json.Loose).annotations)
+    if further is None:
+        raise FormatError(path, "annotations", "further keys must be JSON in UTF-8, got other bytes.")
+    return _records(path, found, entries, names, labels, further=further)
 
 
 def _results(path: Path, found: Sequence[coco_json.Picture], labels: Mapping[int, int]) -> tuple[Record, ...]:
@@ -275,7 +290,7 @@ def _number(path: Path, entries: Sequence[coco_json.Annotation]) -> None:
         twice = Counter(given).most_common(1)[0][0]
         raise FormatError(path, f"annotation {twice}", "id must be unique, got it more than once.")
     if len(given) < len(entries):
-        following = itertools.count(max(given, default=0) + 1)
+        following = itertools.count(max([0, *given]) + 1)  # never 0, which pycocotools takes for none
         for entry in entries:
             if entry.id is None:
                 entry.id = next(following)
@@ -295,6 +310,7 @@ def _records(
     labels: Mapping[int, int],
     *,
     scored: bool = False,
+    further: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> tuple[Record, ...]:
     """One record per picture with its entries in file order."""
     groups: dict[int | str, list[int]] = {picture.id: [] for picture in found}
@@ -322,7 +338,12 @@ def _records(
             masks = coco_json.masks(path, *here, picture.size)
         part = {name: column[at] for name, column in columns.items()}
         instances = _instances(part, masks, picture.size)
-        records.append(Record(picture.path, picture.size, instances, picture.id, picture.attributes))
+        more = {name: column[at] for name, column in further.items()}
+        extras = {
+            name: column.astype(str) if column.dtype == object else column for name, column in more.items()
+        }
+        instances = instances.replace(extras={**instances.extras, **extras})
+        records.append(Record(picture.path, picture.size, instances, picture.id, **picture.fields))
     return tuple(records)
 
 
