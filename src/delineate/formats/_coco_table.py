@@ -93,8 +93,8 @@ def records(
     if table is None or (more is None and not results):
         return None
     if more:
-        order_ = np.argsort(places, kind="stable")
-        table = dataclasses.replace(table, more={name: column[order_] for name, column in more.items()})
+        by_picture = np.argsort(places, kind="stable")
+        table = dataclasses.replace(table, more={name: column[by_picture] for name, column in more.items()})
     ranks = {at: rank for rank, at in enumerate(order)}
     return tuple(
         Record.of_rows(one.path, Rows(table, ranks[n]), one.id, **one.fields)
