@@ -80,9 +80,11 @@ def curves(analysis: Analysis) -> Part:
 
     there = ~np.isnan(values).all(axis=(0, 1))
     mean = values[..., there].mean(axis=2) if there.any() else values.mean(axis=2)
-    made = page.figure(chart("mean of all classes", mean), "Mean over the classes that have objects.")
+    several = len(report.classes) > 1
+    words = "Mean over the classes that have objects." if several else ", ".join(report.classes)
+    made = page.figure(chart("mean of all classes", mean), words)
     chosen = _most_objects(analysis, MOST_CURVES)
-    if len(report.classes) > 1:
+    if several:
         options = "".join(f'<option value="{k}">{text(report.classes[k])}</option>' for k in chosen)
         pick = f'<label class="pick">Class <select>{options}</select></label>'
         pick += "".join(
@@ -102,6 +104,8 @@ def curves(analysis: Analysis) -> Part:
     ]
     headings = ("IoU", *(f"at recall {recall / 100:.1f}" for recall in (0, 20, 40, 60, 80, 100)))
     table = page.table(headings, rows, caption="Precision, mean of all classes")
+    if not several:
+        return Part("curves", "Precision and recall", f'<div class="columns">{made}{table}</div>')
     return Part("curves", "Precision and recall", made + page.folded("The numbers", table))
 
 
@@ -163,14 +167,14 @@ def mistakes(analysis: Analysis) -> Part:
             for name in names
         )
 
-    headings = ("type", "what it is", "count", "AP50 without", "")
+    headings = ("type", "what it is", "count", "AP50 gain", "")
     made = (
         "<p>What goes wrong at IoU 0.5, and how much AP50 would rise if that alone were mended (TIDE). "
         "The gains do not add up: mending one type hides or uncovers others.</p>"
     )
     made += page.framed(headings, rows(KINDS), caption=f"AP50 is {number(errors.ap)}")
     special = [name for name in errors.gains if name not in KINDS]
-    made += page.framed(("oracle", "what it does", "", "AP50 with", ""), rows(special))
+    made += page.framed(("oracle", "what it does", "", "AP50 gain", ""), rows(special))
     if len(errors.classes) > 1:
         table = page.table(
             ("class", *KINDS),

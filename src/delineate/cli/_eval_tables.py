@@ -68,7 +68,7 @@ def show_errors(console: Console, errors: Errors, scores: Calibration, curves: O
     """Print what goes wrong at IoU 0.5: types of errors, calibration, the best confidence."""
     counts = dict(zip(KINDS, errors.counts.sum(axis=0).tolist(), strict=True))
     rows = [(name, str(counts.get(name, "")), number(gain, sign=True)) for name, gain in errors.gains.items()]
-    _print(console, "errors at IoU 0.5 (TIDE)", ("type", "count", "AP50 without"), rows)
+    _print(console, "errors at IoU 0.5 (TIDE)", ("type", "count", "AP50 gain"), rows)
     if not math.isnan(scores.expected_error):
         tendency = "promise too much" if scores.bias > 0 else "promise too little"
         console.print(
