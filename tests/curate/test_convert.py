@@ -2,8 +2,11 @@ import json
 
 import numpy as np
 import pytest
+from nasty import nasty
 from PIL import Image
 
+from delineate import formats
+from delineate.curate.certificate import compare
 from delineate.curate.convert import convert, read, side_file
 from delineate.dataset import Dataset, Record
 from delineate.errors import DelineateError, FormatError
@@ -97,3 +100,17 @@ def test_the_source_is_never_written_over(source):
 def test_unknown_formats_are_refused(source, tmp_path):
     with pytest.raises(ValueError, match="name must be one of"):
         convert(source, tmp_path / "b", "cocoo")
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_every_format_gives_back_all_through_its_side_file(name, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    dataset = nasty(tmp_path / "pictures", formats.KEEPABLE.keys())
+    source = tmp_path / "source.json"
+    coco.write(dataset, source)
+    target = tmp_path / f"out{formats.get(name).SUFFIX}"
+    there = convert(source, target, name, allow_loss=True)
+    assert {loss.kind for loss in there.lost} == formats.KEEPABLE.keys() - formats.get(name).KEEPS
+    back = convert(target, tmp_path / "back.json", "coco")
+    assert (back.source, back.lost, back.side) == (name, (), None)
+    assert compare(coco.read(source), coco.read(tmp_path / "back.json")).counts == {}

@@ -87,7 +87,9 @@ def _files(folder: Path) -> list[Path]:
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "."]
-        found += [Path(place, name) for name in files if name[0] != "." and name.lower().endswith(".json")]
+        # A conversion leaves delineate.json, with what LabelMe cannot say.
+        names = [name for name in files if name[0] != "." and name != "delineate.json"]
+        found += [Path(place, name) for name in names if name.lower().endswith(".json")]
     return sorted(found)
 
 
