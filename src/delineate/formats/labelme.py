@@ -55,11 +55,7 @@ _IGNORED, _BACKGROUND = "__ignore__", "_background_"
 _PICTURE_KEYS = {"version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth"}
 _OWN_PICTURE_KEYS = {"image_id", "video", "frame"}
 _SHAPE_KEYS = {"label", "points", "shape_type", "group_id", "mask"}
-_NUMBERS: dict[str, type[np.int64 | np.float64]] = {
-    "annotation_id": np.int64,
-    "area": np.float64,
-    "z_order": np.int64,
-}
+_NUMBERS: dict[str, Any] = {"annotation_id": np.int64, "area": np.float64, "z_order": np.int64}
 
 _log = logging.getLogger("delineate")
 
@@ -87,9 +83,8 @@ def _files(folder: Path) -> list[Path]:
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "."]
-        # A conversion leaves delineate.json, with what LabelMe cannot say.
-        names = [name for name in files if name[0] != "." and name != "delineate.json"]
-        found += [Path(place, name) for name in names if name.lower().endswith(".json")]
+        files = [name for name in files if name[0] != "." and name != "delineate.json"]  # a conversion's
+        found += [Path(place, name) for name in files if name.lower().endswith(".json")]
     return sorted(found)
 
 
