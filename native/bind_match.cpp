@@ -209,6 +209,15 @@ void bind_match(nb::module_& m) {
         "truths"_a, "detections"_a, nb::keep_alive<0, 1>(), nb::keep_alive<0, 2>(),
         nb::sig("def mask_overlap(truths: tuple[Runs, ...] | MaskTexts, detections: tuple[Runs, ...] | MaskTexts) -> Overlap"));
     m.def(
+        "boundary_overlap",
+        [](nb::handle truths, nb::handle detections, const Column<int64_t>& widths) {
+            return boundary_overlap(side(truths), side(detections), view(widths));
+        },
+        "truths"_a, "detections"_a, "widths"_a.noconvert(), nb::keep_alive<0, 1>(), nb::keep_alive<0, 2>(),
+        nb::keep_alive<0, 3>(),
+        nb::sig("def boundary_overlap(truths: tuple[Runs, ...] | MaskTexts, detections: tuple[Runs, ...] | MaskTexts, "
+                "widths: NDArray[numpy.int64]) -> Overlap"));
+    m.def(
         "box_overlap", [](const Table& truths, const Table& detections) { return box_overlap(view(truths), view(detections)); },
         "truths"_a.noconvert(), "detections"_a.noconvert(), nb::keep_alive<0, 1>(), nb::keep_alive<0, 2>());
     m.def(

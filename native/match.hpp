@@ -35,6 +35,9 @@ struct MaskSide {
     const MaskTexts* texts = nullptr;
 };
 std::unique_ptr<Overlap> mask_overlap(MaskSide truths, MaskSide detections);
+// The smaller of that and the IoU of the bands within widths[image] pixels of the contours; crowds count by their masks
+// alone (as in the API of boundary IoU). Bands are made where they are asked for and not kept beyond one image and label.
+std::unique_ptr<Overlap> boundary_overlap(MaskSide truths, MaskSide detections, std::span<const int64_t> widths);
 // Boxes: (N, 4) x, y, width, height, kept alive by the caller.
 std::unique_ptr<Overlap> box_overlap(std::span<const double> truths, std::span<const double> detections);
 // Given numbers: per image a (detections, truths) block, row-major, one after the other.

@@ -1,7 +1,9 @@
 #include "morphology.hpp"
 
 #include <cmath>
+#include <numeric>
 
+#include "algebra.hpp"
 #include "window.hpp"
 
 namespace delineate {
@@ -85,5 +87,12 @@ Rle change_all(const Rle& rle, int64_t radius, Element element) {
 
 Rle erode(const Rle& rle, int64_t radius, Element element) { return change_all<true>(rle, radius, element); }
 Rle dilate(const Rle& rle, int64_t radius, Element element) { return change_all<false>(rle, radius, element); }
+
+Rle boundary_band(std::span<const uint32_t> runs, int64_t height, int64_t width) {
+    const int64_t pixels = std::accumulate(runs.begin(), runs.end(), int64_t{0});
+    const Rle mask{height, pixels / std::max<int64_t>(1, height), {runs.begin(), runs.end()},
+                   {0, static_cast<int64_t>(runs.size())}};
+    return combine(mask, erode(mask, width, Element::kSquare), Table::kDifference);
+}
 
 }  // namespace delineate

@@ -12,4 +12,7 @@ enum class Element { kSquare, kCross, kDisc };
 Rle erode(const Rle& rle, int64_t radius, Element element);
 Rle dilate(const Rle& rle, int64_t radius, Element element);
 
+// One mask without its erosion by `width` steps of a square: the pixels close to its contour.
+Rle boundary_band(std::span<const uint32_t> runs, int64_t height, int64_t width);
+
 }  // namespace delineate

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "match.hpp"
+#include "morphology.hpp"
 
 namespace delineate {
 namespace {
@@ -78,6 +79,12 @@ int64_t shared(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
     return sum;
 }
 
+// `common` pixels over the union, or over the area of `mine` where the truth is a crowd.
+double ratio(int64_t common, const Shape& mine, const Shape& truth, bool crowd) {
+    const int64_t whole = crowd ? mine.area : mine.area + truth.area - common;
+    return static_cast<double>(common) / static_cast<double>(whole);
+}
+
 class MaskOverlap final : public Overlap {
    public:
     MaskOverlap(MaskSide truths, MaskSide detections)
@@ -105,6 +112,9 @@ class MaskOverlap final : public Overlap {
             for (size_t g = 0; g < count_; ++g) out[g] = one(shapes_[g], crowd_[g] != 0, floor);
         }
 
+        SideReader& truths() { return truths_; }
+        SideReader& detections() { return detections_; }
+
        private:
         double one(const Shape& truth, bool crowd, double floor) const {
             const Box &a = mine_.box, &b = truth.box;
@@ -113,12 +123,8 @@ class MaskOverlap final : public Overlap {
             if (width <= 0 || height <= 0) return 0;
             // No more than this can be shared: enough to reject most pairs without a look at the runs.
             const int64_t most = std::min({width * height, mine_.area, truth.area});
-            if (ratio(most, truth, crowd) < floor * (1 - 1e-9)) return 0;
-            return ratio(shared(mine_.edges, truth.edges), truth, crowd);
-        }
-        double ratio(int64_t common, const Shape& truth, bool crowd) const {
-            const int64_t whole = crowd ? mine_.area : mine_.area + truth.area - common;
-            return static_cast<double>(common) / static_cast<double>(whole);
+            if (ratio(most, mine_, truth, crowd) < floor * (1 - 1e-9)) return 0;
+            return ratio(shared(mine_.edges, truth.edges), mine_, truth, crowd);
         }
 
         SideReader truths_, detections_;
@@ -133,6 +139,60 @@ class MaskOverlap final : public Overlap {
    private:
     MaskSide truths_, detections_;
     std::vector<int64_t> truth_offsets_, detection_offsets_;
+};
+
+class BoundaryOverlap final : public Overlap {
+   public:
+    BoundaryOverlap(MaskSide truths, MaskSide detections, std::span<const int64_t> widths)
+        : masks_(std::move(truths), std::move(detections)), widths_(widths) {}
+
+    class Cell final : public View {
+       public:
+        explicit Cell(const BoundaryOverlap& source) : source_(source), masks_(source.masks_) {}
+
+        void open(int64_t image, std::span<const int64_t> truths, std::span<const uint8_t> crowd) override {
+            masks_.open(image, truths, crowd);
+            width_ = source_.widths_[image];
+            chosen_ = truths;
+            crowd_ = crowd;
+            ready_.assign(truths.size(), 0);
+            if (bands_.size() < truths.size()) bands_.resize(truths.size());
+        }
+
+        // Most pairs fail by their masks already, and most masks without a partner need no band.
+        void row(int64_t detection, double floor, std::span<double> out) override {
+            masks_.row(detection, floor, out);
+            bool mine_ready = false;
+            for (size_t g = 0; g < chosen_.size(); ++g) {
+                if (crowd_[g] || out[g] <= 0 || out[g] < floor) continue;
+                if (!mine_ready) read(masks_.detections(), detection, mine_);
+                if (!ready_[g]) read(masks_.truths(), chosen_[g], bands_[g]);
+                mine_ready = true;
+                ready_[g] = 1;
+                out[g] = std::min(out[g], ratio(shared(mine_.edges, bands_[g].edges), mine_, bands_[g], false));
+            }
+        }
+
+       private:
+        void read(SideReader& side, int64_t mask, Shape& shape) const {
+            shape.read(boundary_band(side.runs(mask), side.height(), width_).runs(0), side.height());
+        }
+
+        const BoundaryOverlap& source_;
+        MaskOverlap::Cell masks_;
+        std::vector<Shape> bands_;  // of the truths, where `ready_`
+        std::vector<uint8_t> ready_;
+        Shape mine_;
+        std::span<const int64_t> chosen_;
+        std::span<const uint8_t> crowd_;
+        int64_t width_ = 0;
+    };
+
+    std::unique_ptr<View> view() const override { return std::make_unique<Cell>(*this); }
+
+   private:
+    const MaskOverlap masks_;
+    std::span<const int64_t> widths_;
 };
 
 class BoxOverlap final : public Overlap {
@@ -219,6 +279,10 @@ class DenseOverlap final : public Overlap {
 
 std::unique_ptr<Overlap> mask_overlap(MaskSide truths, MaskSide detections) {
     return std::make_unique<MaskOverlap>(std::move(truths), std::move(detections));
+}
+
+std::unique_ptr<Overlap> boundary_overlap(MaskSide truths, MaskSide detections, std::span<const int64_t> widths) {
+    return std::make_unique<BoundaryOverlap>(std::move(truths), std::move(detections), widths);
 }
 
 std::unique_ptr<Overlap> box_overlap(std::span<const double> truths, std::span<const double> detections) {

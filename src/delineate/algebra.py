@@ -251,9 +251,19 @@ def boundary_band(masks: Masks, width: int | None = None) -> Masks:
     >>> boundary_band(Masks.from_dense(np.ones((1, 5, 9), bool))).areas
     array([24])
     """
-    if width is None:
-        width = max(1, round(0.02 * math.hypot(*masks.size)))
-    return difference(masks, erode(masks, width))
+    return difference(masks, erode(masks, boundary_width(masks.size) if width is None else width))
+
+
+def boundary_width(size: tuple[int, int]) -> int:
+    """The usual width of a boundary band in pixels: 2 % of the diagonal of the canvas, rounded, at least 1.
+
+    Args:
+        size: (height, width) of the canvas.
+
+    >>> boundary_width((480, 640))
+    16
+    """
+    return max(1, round(0.02 * math.hypot(*size)))
 
 
 def resolve_overlaps(masks: Masks, order: ArrayLike | None = None) -> Masks:

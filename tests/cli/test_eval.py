@@ -102,6 +102,12 @@ def test_boxes_and_limits(run, files, truth, found):
     assert "Raise --max-detections to count them." in out
 
 
+def test_boundary(run, files, truth, found):
+    code, out, _ = run(*files[:2], "--iou", "boundary")
+    assert (code, lines(out, "AP")[0][-1]) == (0, f"{evaluate(truth, found, iou='boundary').ap:.4f}")
+    assert "COCO, boundary IoU" in out
+
+
 def test_classes_are_listed_when_few(run, tmp_path):
     def write(count):
         classes = [f"class{n}" for n in range(count)]

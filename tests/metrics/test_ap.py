@@ -1,11 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from delineate import Dataset, Instances, Masks, Record
 from delineate.formats import coco
-from delineate.metrics import AREA_RANGES, Fields, evaluate
+from delineate.metrics import AREA_RANGES, Fields, evaluate, matching
 
 mask_api = pytest.importorskip("pycocotools.mask")
 
@@ -24,16 +25,16 @@ def blob(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     if kind < 0.05:
         return ~dense
     y, x = rng.integers(0, size[0] - 3), rng.integers(0, size[1] - 3)
-    dense[y : y + rng.integers(1, 7), x : x + rng.integers(1, 7)] = True
+    most = size[0] // 2 + 1
+    dense[y : y + rng.integers(1, most), x : x + rng.integers(1, most)] = True
     if rng.random() < 0.3:
         dense ^= rng.random(size) < 0.02
     return dense
 
 
-def scene(seed: int, *, boxes: bool = False, first_id: int = 1) -> tuple[dict, list[dict]]:
+def scene(seed: int, *, boxes: bool = False, first_id: int = 1, size=(12, 14)) -> tuple[dict, list[dict]]:
     """Everything that tends to go wrong: ties, crowds, absurd areas, empty pictures, unsorted ids."""
     rng = np.random.default_rng(seed)
-    size = (12, 14)
     pictures = rng.permutation(40)[: rng.integers(1, 7)] + 1
     categories = rng.permutation(30)[: rng.integers(1, 5)] + 1
     used = rng.choice(categories, rng.integers(1, len(categories) + 1), replace=False)
@@ -100,6 +101,42 @@ FULL, TOP, LEFT, CORNER = (
 @pytest.mark.parametrize("seed", range(60))
 def test_equals_pycocotools_on_adversarial_scenes(agree, seed, iou):
     agree(*scene(seed), iou)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
+@pytest.mark.parametrize("size", [(12, 14), (90, 120)])
+@pytest.mark.parametrize("seed", range(12))
+def test_boundary_equals_pycocotools_with_eroded_bitmaps(agree, seed, size):
+    agree(*scene(seed, size=size), "boundary")
+
+
+def test_boundary_equals_faster_coco_eval(tmp_path):
+    for case in json.loads((Path(__file__).parent / "data/boundary.json").read_text()):  # by make_boundary.py
+        truth, results = scene(case["seed"], size=(90, 120))
+        (tmp_path / "truth.json").write_text(json.dumps(truth))
+        (tmp_path / "results.json").write_text(json.dumps(results))
+        found = coco.read_results(tmp_path / "results.json", tmp_path / "truth.json")
+        report = evaluate(coco.read(tmp_path / "truth.json"), found, iou="boundary")
+        assert report.stats.tolist() == pytest.approx(case["stats"], abs=1e-12), case["seed"]
+
+
+def test_boundary_is_harder_than_masks_and_spares_crowds():
+    """A square of 60 seen 2 pixels aside: (56 * 60) / (64 * 60) of the mask, less of a band of 2 pixels."""
+    dense = np.zeros((3, 75, 100), bool)
+    dense[0, 5:65, 5:65] = dense[1, 5:65, 7:67] = dense[2, 5:65, 8:40] = True
+    there, seen = (
+        Instances.of(Masks.from_dense(dense[k : k + 1]), **f) for k, f in ((0, {}), (1, {"scores": [1]}))
+    )
+    truth, found = dataset(there), dataset(seen)
+    thresholds = np.arange(1, 100) / 100
+    mask, boundary = (evaluate(truth, found, iou=iou, thresholds=thresholds) for iou in ("mask", "boundary"))
+    assert mask.recall[:, 0, 0, -1].sum() == 93  # 58 / 62
+    ring = 60 * 60 - 56 * 56
+    common = 4 * 58  # rows of both bands; their columns do not meet
+    assert boundary.recall[:, 0, 0, -1].sum() == int(100 * common / (2 * ring - common))
+    crowd = dataset(there.replace(crowd=[True]))
+    inside = dataset(Instances.of(Masks.from_dense(dense[2:]), scores=[1]))
+    assert matching(crowd, inside, [0.9], iou="boundary").false_positives.tolist() == [0]
 
 
 @pytest.mark.parametrize("iou", ["mask", "box"])
@@ -319,7 +356,7 @@ def good() -> Dataset:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"iou": "bbox"}, 'iou must be "mask" or "box", got \'bbox\''),
+        ({"iou": "bbox"}, 'iou must be "mask", "box" or "boundary", got \'bbox\''),
         ({"thresholds": []}, r"thresholds must lie in \(0, 1\], got \[\]"),
         ({"thresholds": [0.0]}, r"thresholds must lie in \(0, 1\], got \[0.0\]"),
         ({"thresholds": [float("nan")]}, r"thresholds must lie in \[0, 1\], got nan"),

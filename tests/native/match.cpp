@@ -4,10 +4,12 @@
 #include <limits>
 #include <numeric>
 
+#include "algebra.hpp"
 #include "assignment.hpp"
 #include "check.hpp"
 #include "dense.hpp"
 #include "match.hpp"
+#include "morphology.hpp"
 #include "pairs.hpp"
 
 using namespace delineate;
@@ -148,6 +150,36 @@ void check_average_precision(const Scene& scene, const Protocol& protocol) {
                 }
 }
 
+// Boundary overlaps against the bands of all masks at once, in every order of asking.
+void check_boundary_overlap(const Scene& scene, Random& random) {
+    std::vector<const Rle*> a, b;
+    for (const Rle& rle : scene.truth_masks) a.push_back(&rle);
+    for (const Rle& rle : scene.found_masks) b.push_back(&rle);
+    const std::vector<int64_t> widths(a.size(), random.between(1, 4));
+    const auto overlap = boundary_overlap({a, nullptr}, {b, nullptr}, widths);
+    const auto view = overlap->view();
+    for (size_t i = 0; i < a.size(); ++i) {
+        const int64_t g0 = scene.truth_offsets[i], d0 = scene.found_offsets[i], count = a[i]->size();
+        const auto crowd = std::span(scene.crowd).subspan(g0, count);
+        const auto band = [&](const Rle& rle) {
+            return combine(rle, erode(rle, widths[i], Element::kSquare), Table::kDifference);
+        };
+        const auto masks = mask_iou(*b[i], *a[i], crowd), bands = mask_iou(band(*b[i]), band(*a[i]), {});
+        std::vector<int64_t> truths(static_cast<size_t>(count));
+        std::iota(truths.begin(), truths.end(), g0);
+        std::vector<double> row(truths.size());
+        view->open(static_cast<int64_t>(i), truths, crowd);
+        for (int64_t d = 0; d < b[i]->size(); ++d) {
+            const double floor = random.unit();
+            view->row(d0 + d, floor, row);
+            for (int64_t g = 0; g < count; ++g) {
+                const double expected = crowd[g] ? masks[d * count + g] : std::min(masks[d * count + g], bands[d * count + g]);
+                CHECK(row[g] == expected || (expected < floor && row[g] < floor));
+            }
+        }
+    }
+}
+
 // The greatest total gain, by trying everything.
 double best_gain(const std::vector<std::vector<double>>& gains, size_t row, std::vector<char>& taken) {
     if (row == gains.size()) return 0;
@@ -205,6 +237,7 @@ int main() {
         protocol.max_detections = {1, 2, 100};
         protocol.threads = static_cast<unsigned>(random.between(1, 3));
         check_average_precision(scene, protocol);
+        check_boundary_overlap(scene, random);
         const auto counts = count_matches(scene.truths(), scene.detections(), *scene.overlap(), protocol.thresholds, 2);
         CHECK(counts.matched.size() == scene.truth_masks.size() * protocol.thresholds.size());
     }

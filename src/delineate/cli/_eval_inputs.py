@@ -55,7 +55,7 @@ def _aligned(path: Path, found: Dataset, known: Dataset) -> Dataset:
 
 def check_masks(iou: str, sides: dict[Path, Dataset]) -> None:
     for path, dataset in sides.items():
-        if iou == "mask" and any(item.masks is None and len(item) for item in _instances(dataset)):
+        if iou != "box" and any(item.masks is None and len(item) for item in _instances(dataset)):
             raise FormatError(path, "", "has boxes only. Compare boxes with --iou box.")
 
 

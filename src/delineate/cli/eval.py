@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
@@ -20,6 +20,7 @@ from delineate.cli import _panoptic as panoptic
 from delineate.errors import DelineateError
 from delineate.formats import coco, coco_panoptic
 from delineate.metrics.ap import THRESHOLDS
+from delineate.metrics.columns import Kind
 from delineate.metrics.compare import Comparison, compare
 from delineate.metrics.explain import explain as explained
 from delineate.metrics.matching import matching
@@ -52,7 +53,7 @@ def eval_command(
     target: Annotated[
         float | None, Parameter(help="The AP that somebody else reports (0 to 1): which conventions give it?")
     ] = None,
-    iou: Annotated[Literal["mask", "box"], Parameter(help="What overlaps.")] = "mask",
+    iou: Annotated[Kind, Parameter(help="What overlaps.")] = "mask",
     max_detections: Annotated[int, Parameter(help="Per class and picture; the best count.")] = 100,
     match: Annotated[
         bool, Parameter(name="--matching", negative="", help="Count matched objects too.")
@@ -84,7 +85,7 @@ def eval_command(
         by: AP of parts of the truth; may be given several times.
         explain: Also evaluate under the conventions by which tools differ, one at a time.
         target: Also look for the few conventions that together give this AP. Means --explain.
-        iou: Compare masks or boxes.
+        iou: Compare masks, boxes, or masks with a close look at their contours (boundary IoU).
         max_detections: The greatest number of detections of one class in one picture that counts.
         match: Also print how many objects are matched one to one at IoU 0.5 to 0.9, and tp / (tp + fp + fn),
             which microscopy papers call AP (StarDist's way of counting).
@@ -92,6 +93,8 @@ def eval_command(
     """
     if max_detections < 1:
         raise DelineateError(f"--max-detections must be at least 1, got {max_detections}.")
+    if iou == "boundary" and (explain or target is not None):
+        raise DelineateError("--explain knows masks and boxes only, got --iou boundary.")
     if coco_panoptic.sniff(truth):
         ignored = {
             "--html": html is not None,
@@ -161,7 +164,7 @@ def _show(analysis: Analysis, against: Path | None) -> None:
         console.print(f"Note: {notice}", style="yellow", markup=False, soft_wrap=True)
 
 
-def _slices(analysis: Analysis, by: str, iou: Literal["mask", "box"]) -> tuple[Slice, ...]:
+def _slices(analysis: Analysis, by: str, iou: Kind) -> tuple[Slice, ...]:
     limits = analysis.evaluation.max_detections
     try:
         return slices(analysis.truth, analysis.predictions, by, iou=iou, max_detections=limits)

@@ -66,7 +66,7 @@ class Report:
     T thresholds, R recall levels, K classes, A area ranges, M limits on detections.
 
     Args:
-        iou: "mask" or "box".
+        iou: "mask", "box" or "boundary".
         classes: (K) names, in the order of the truth.
         thresholds: (T) IoU thresholds.
         recalls: (R) recall levels.
@@ -250,7 +250,9 @@ def evaluate(
     Args:
         truth: What is right. N = 0 everywhere gives an undefined report (-1).
         predictions: What was found, with scores.
-        iou: What overlaps: "mask" or "box".
+        iou: What overlaps: "mask", "box", or "boundary": the smaller of mask IoU and the IoU of the bands
+            along the contours (Cheng et al., Boundary IoU, CVPR 2021; bands of 2 % of the picture's
+            diagonal). Crowds overlap by their masks then.
         fields: Names of the extras to use, see `Fields`.
         max_detections: Limits on the detections of one class in one picture, at least 1 each; the best are
             kept. The summary uses the last one, except that ``ar_1`` and ``ar_10`` use the first two of

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delineate._native import _core
+from delineate.algebra import boundary_width
 from delineate.dataset import Dataset, Record
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -18,7 +19,8 @@ from delineate.table import Table
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
-Kind: TypeAlias = Literal["mask", "box"]
+Kind: TypeAlias = Literal["mask", "box", "boundary"]
+"""What overlaps: masks; boxes; or masks and the bands along their contours, whichever overlap less (boundary IoU)."""
 Side: TypeAlias = Sequence[Instances] | Sequence[Table]
 """What one side has found: the instances of each picture, or one table of all pictures."""
 
@@ -95,7 +97,7 @@ def columns(
         where: Name of the caller, for messages.
         truth: What is right.
         predictions: What was found.
-        iou: What overlaps: "mask" or "box".
+        iou: What overlaps.
         fields: Names of the extras to use.
         scored: False if predictions without scores will do.
         min_score: Leave out detections below this score.
@@ -103,8 +105,8 @@ def columns(
     Raises:
         ValueError: The two do not belong together, or masks or scores are missing.
     """
-    if iou not in ("mask", "box"):
-        raise ValueError(f'{where}: iou must be "mask" or "box", got {iou!r}')
+    if iou not in ("mask", "box", "boundary"):
+        raise ValueError(f'{where}: iou must be "mask", "box" or "boundary", got {iou!r}')
     lookup, notices = _class_lookup(where, truth.classes, predictions.classes)
     records, partners = _paired(where, truth, predictions)
     sizes = [record.size for record in records]
@@ -113,7 +115,7 @@ def columns(
         _need_scores(where, found)
     if min_score is not None:
         found = _above(found, min_score, fields)
-    if iou == "mask":
+    if iou != "box":
         _need_masks(where, known, found)
     labels = lookup[_ints([item.labels for item in found])]
     truth_labels = _ints([item.labels for item in known])
@@ -121,7 +123,7 @@ def columns(
     lost = _floats([_ids(item, fields) for item in known]) == 0
     areas = [_floats([_areas(item, fields, "mask") for item in known])]
     areas.append(_floats([_areas(item, fields, iou) for item in found]))
-    notices += _oddities(lost & ~crowd, found if iou == "mask" else [], fields)
+    notices += _oddities(lost & ~crowd, found if iou != "box" else [], fields)
     offsets = [_offsets(known), _offsets(found)]
     firsts = np.arange(len(records)) * max(1, len(truth.classes))
     places = [np.repeat(firsts, np.diff(one)) for one in offsets]
@@ -132,7 +134,7 @@ def columns(
             offsets[0], truth_labels, areas[0], crowd.astype(np.uint8), lost.astype(np.uint8)
         ),
         detections=_core.Detections(offsets[1], labels, scores, areas[1]),
-        overlap=_box_overlap(known, found, fields) if iou == "box" else _mask_overlap(known, found),
+        overlap=_overlap(known, found, iou, fields, sizes),
         truth_cells=(places[0] + truth_labels)[~crowd],
         detection_cells=(places[1] + labels)[labels >= 0],
         notices=tuple(notices),
@@ -317,20 +319,23 @@ def _areas(item: Instances | Table, fields: Fields, kind: Kind) -> Floats:
     stated = _numbers(item, fields.area)
     if stated is not None:
         return stated
-    if kind == "mask" and _shaped(item):
+    if kind != "box" and _shaped(item):
         return _mask_areas(item)
     boxes = _boxes(item, fields)
     areas: Floats = boxes[:, 2] * boxes[:, 3]
     return areas
 
 
-def _box_overlap(known: Side, found: Side, fields: Fields) -> _core.Overlap:
-    sides = ([np.zeros((0, 4)), *(_boxes(item, fields) for item in side)] for side in (known, found))
-    return _core.box_overlap(*map(np.concatenate, sides))
-
-
-def _mask_overlap(known: Side, found: Side) -> _core.Overlap:
-    return _core.mask_overlap(_masks(known), _masks(found))
+def _overlap(
+    known: Side, found: Side, iou: Kind, fields: Fields, sizes: Sequence[tuple[int, int]]
+) -> _core.Overlap:
+    if iou == "box":
+        sides = ([np.zeros((0, 4)), *(_boxes(item, fields) for item in side)] for side in (known, found))
+        return _core.box_overlap(*map(np.concatenate, sides))
+    if iou == "mask":
+        return _core.mask_overlap(_masks(known), _masks(found))
+    widths = np.array([boundary_width(size) for size in sizes], np.int64)
+    return _core.boundary_overlap(_masks(known), _masks(found), widths)
 
 
 def _masks(side: Side) -> tuple[_core.Runs, ...] | _core.MaskTexts:

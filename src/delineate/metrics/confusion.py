@@ -147,7 +147,7 @@ def confusion_matrix(
         predictions: What was found; of classes that the truth does not know, nothing counts.
         threshold: IoU threshold in (0, 1].
         min_score: Count only predictions with at least this score; the confidence at which the model is used.
-        iou: What overlaps: "mask" or "box".
+        iou: What overlaps: "mask", "box" or "boundary".
         fields: Names of the extras to use, see `Fields`.
 
     Raises:

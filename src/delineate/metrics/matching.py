@@ -24,7 +24,7 @@ class Matching:
     nothing to nothing is 0, as in StarDist.
 
     Args:
-        iou: "mask" or "box".
+        iou: "mask", "box" or "boundary".
         thresholds: (T) IoU thresholds.
         ids: (I) record ids, sorted.
         picture_matched: (I, T) int64 matched pairs.
@@ -135,7 +135,7 @@ def matching(
         truth: What is right.
         predictions: What was found; scores are needed only for ``min_score``.
         thresholds: IoU thresholds in (0, 1].
-        iou: What overlaps: "mask" or "box".
+        iou: What overlaps: "mask", "box" or "boundary".
         min_score: Count only predictions with at least this score.
         fields: Names of the extras to use, see `Fields`.
 

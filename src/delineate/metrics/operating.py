@@ -247,7 +247,7 @@ def operating_curves(
         truth: What is right. A class without objects has a precision, but no recall.
         predictions: What was found, with scores. A class without detections has an empty curve.
         threshold: IoU threshold in (0, 1].
-        iou: What overlaps: "mask" or "box".
+        iou: What overlaps: "mask", "box" or "boundary".
         fields: Names of the extras to use, see `Fields`.
 
     Raises:

@@ -30,7 +30,7 @@ class Paired:
     """Truths and detections of all pictures (I of them), and which of them overlap, whatever their classes.
 
     Args:
-        iou: "mask" or "box".
+        iou: "mask", "box" or "boundary".
         ids: (I) record ids in the order of evaluation.
         classes: (K) names of the truth.
         truths: G truths as columns: offsets (I + 1,), labels, areas, crowd, lost.
@@ -214,7 +214,7 @@ def pair(
         where: Name of the caller, for messages.
         truth: What is right.
         predictions: What was found, with scores. Records are matched by id, classes by name.
-        iou: What overlaps: "mask" or "box".
+        iou: What overlaps: "mask", "box" or "boundary".
         fields: Names of the extras to use, see `Fields`.
         floor: The least IoU that is kept, above 0.
 
@@ -304,7 +304,7 @@ def verdicts(
         truth: What is right.
         predictions: What was found, with scores.
         thresholds: At most 32 IoU thresholds in (0, 1].
-        iou: What overlaps: "mask" or "box".
+        iou: What overlaps: "mask", "box" or "boundary".
         fields: Names of the extras to use, see `Fields`.
         max_detections: Detections of one class in one picture that count; None: all.
 
