@@ -319,4 +319,4 @@ def test_wrong_input_is_named(call, message):
 
 def test_the_usual_band_is_two_percent_of_the_diagonal():
     sizes = [(1, 1), (45, 60), (75, 100), (480, 640), (2160, 3840)]
-    assert [boundary_width(size) for size in sizes] == [1, 2, 2, 16, 88]
+    assert [algebra.boundary_width(size) for size in sizes] == [1, 2, 2, 16, 88]
