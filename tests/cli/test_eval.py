@@ -7,8 +7,8 @@ from delineate import Dataset, Instances, Masks, Record
 from delineate.cli import main
 from delineate.cli.eval import eval_command
 from delineate.errors import DelineateError, FormatError
-from delineate.formats import coco
-from delineate.metrics import evaluate, matching
+from delineate.formats import coco, lvis
+from delineate.metrics import evaluate, evaluate_lvis, matching
 
 # The tests set sys.argv, as a shell does.
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens:UserWarning")
@@ -275,3 +275,46 @@ def test_help_has_examples(run):
     for option in ("--json", "--html", "--against", "--by", "--explain", "--target", "--matching"):
         assert option in out
     assert "delineate eval truth.json new.json --against old.json" in out
+
+
+@pytest.fixture
+def federated(truth, found, tmp_path):
+    """Paths of the same as LVIS has it: nothing is known of the third picture."""
+    told = ({"negative_classes": ["cell"]}, {"not_exhaustive_classes": ["nucleus"]}, {})
+    records = [r.replace(attributes=more) for r, more in zip(truth, told, strict=True)]
+    known = Dataset(records, ["nucleus", "cell"], {"categories": [{"frequency": "r"}, {"frequency": "f"}]})
+    lvis.write(known, tmp_path / "lvis.json")
+    coco.write_results(found, tmp_path / "results.json", tmp_path / "lvis.json")
+    return tmp_path / "lvis.json", tmp_path / "results.json", known
+
+
+def test_lvis(run, federated, found, tmp_path):
+    path, results, known = federated
+    code, out, err = run(path, results, "--json", tmp_path / "report.json")
+    assert (code, err) == (0, "")
+    report = evaluate_lvis(known, found)
+    assert "LVIS, mask IoU" in out
+    assert lines(out, "AP")[0] == ["AP", "0.50:0.95", "all", "all", "300", f"{report.ap:.4f}"]
+    assert lines(out, "AP")[1][1] == "0.50"
+    assert lines(out, "AP")[6][3:] == ["rare", "300", f"{report.ap_rare:.4f}"]
+    assert "4 detections (3 of them judged)" in out
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["lvis"] == json.loads(json.dumps(report.as_dict()))
+
+
+def test_lvis_from_a_file_with_scores_under_a_limit(run, federated, found, tmp_path):
+    path, results, _ = federated
+    coco.write(found, tmp_path / "scored.json")
+    assert run(path, tmp_path / "scored.json") == run(path, results)
+    _, out, _ = run(path, results, "--max-detections", "1", "--matching", "--iou", "boundary")
+    assert "1 of lowest score were not counted. Raise --max-detections" in out
+    assert "Note: --matching mean nothing for LVIS files." in out
+    assert "LVIS, boundary IoU" in out
+
+
+def test_lvis_mistakes(run, federated, truth, tmp_path):
+    code, _, err = run(federated[0], tmp_path / "none.json")
+    assert (code, "none.json: cannot be read" in err) == (2, True)
+    coco.write(truth, tmp_path / "plain.json")
+    code, _, err = run(federated[0], tmp_path / "plain.json")
+    assert (code, "plain.json: evaluate_lvis: predictions must have scores" in err) == (2, True)

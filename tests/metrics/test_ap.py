@@ -3,80 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coco_scenes import rle, scene
 
 from delineate import Dataset, Instances, Masks, Record
 from delineate.formats import coco
 from delineate.metrics import AREA_RANGES, Fields, evaluate, matching
 
 mask_api = pytest.importorskip("pycocotools.mask")
-
-
-def rle(dense: np.ndarray) -> dict:
-    coded = mask_api.encode(np.asfortranarray(dense.astype(np.uint8)))
-    return {"size": list(coded["size"]), "counts": coded["counts"].decode()}
-
-
-def blob(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """A box with a few pixels changed; now and then nothing or everything. Many are alike: IoU ties."""
-    dense = np.zeros(size, bool)
-    kind = rng.random()
-    if kind < 0.03:
-        return dense
-    if kind < 0.05:
-        return ~dense
-    y, x = rng.integers(0, size[0] - 3), rng.integers(0, size[1] - 3)
-    most = size[0] // 2 + 1
-    dense[y : y + rng.integers(1, most), x : x + rng.integers(1, most)] = True
-    if rng.random() < 0.3:
-        dense ^= rng.random(size) < 0.02
-    return dense
-
-
-def scene(seed: int, *, boxes: bool = False, first_id: int = 1, size=(12, 14)) -> tuple[dict, list[dict]]:
-    """Everything that tends to go wrong: ties, crowds, absurd areas, empty pictures, unsorted ids."""
-    rng = np.random.default_rng(seed)
-    pictures = rng.permutation(40)[: rng.integers(1, 7)] + 1
-    categories = rng.permutation(30)[: rng.integers(1, 5)] + 1
-    used = rng.choice(categories, rng.integers(1, len(categories) + 1), replace=False)
-    annotations, results = [], []
-    for picture in pictures.tolist():
-        masks = [blob(rng, size) for _ in range(rng.choice([0, 1, 3, 8]))]
-        for dense in masks:
-            coded = rle(dense)
-            annotations.append(
-                {
-                    "id": 0,
-                    "image_id": picture,
-                    "category_id": int(rng.choice(used)),
-                    "iscrowd": int(rng.random() < 0.15),
-                    "ignore": int(rng.random() < 0.2),
-                    "area": float(rng.choice([dense.sum(), 1024, 1024.5, 9216, 0, 1e11])),
-                    "bbox": (mask_api.toBbox(coded) + (rng.random(4) if boxes else 0)).tolist(),
-                    "segmentation": coded,
-                }
-            )
-        for _ in range(rng.choice([0, 2, 9, 130], p=[0.2, 0.4, 0.35, 0.05])):
-            dense = masks[rng.integers(len(masks))] if masks and rng.random() < 0.6 else blob(rng, size)
-            if rng.random() < 0.5:
-                dense = dense ^ (rng.random(size) < 0.04)
-            coded = rle(dense)
-            result = {"image_id": picture, "category_id": int(rng.choice(categories))}
-            result["segmentation"] = coded
-            if boxes:
-                result["bbox"] = (mask_api.toBbox(coded) + np.round(rng.random(4), 1)).tolist()
-            results.append(
-                result | {"score": float(rng.choice([0.0, 0.5, 0.75, 0.1 + 1e-12, 0.1, rng.random()]))}
-            )
-    ids = rng.permutation(len(annotations)) + first_id
-    for annotation, id_ in zip(annotations, ids.tolist(), strict=True):
-        annotation["id"] = id_
-    rng.shuffle(results)
-    truth = {
-        "images": [{"id": id_, "height": size[0], "width": size[1]} for id_ in pictures.tolist()],
-        "categories": [{"id": id_, "name": f"class {id_}"} for id_ in categories.tolist()],
-        "annotations": annotations,
-    }
-    return truth, results
 
 
 def drawn(*pictures: str, scores=None) -> Instances:
@@ -153,22 +86,23 @@ def test_equals_pycocotools_when_an_annotation_has_id_0(agree, seed):
     assert harmless or "annotation id 0" in report.notices[0]
 
 
-@pytest.mark.parametrize("seed", range(300, 310))
-def test_equals_pycocotools_with_other_parameters(agree, seed):
-    thresholds = np.random.default_rng(seed).permutation(
-        np.linspace(0.02, 1.0, 50)
-    )  # more than one block of 32
-    limits, recalls, ranges = [2, 5, 7, 300], np.linspace(0.1, 0.9, 4), {"few": (3, 20), "all": (0, 50)}
+SETTINGS = {
+    "many": (np.linspace(0.02, 1.0, 50), [2, 5, 7, 300], {"few": (3, 20), "all": (0, 50)}),  # blocks of 32
+    "one": ([0.3], [1], {"dot": (0, 0)}),
+    "no limit": ([0.75, 0.5], [100_000], {"all": (0, 1e10), "same": (0, 1e10), "upper": (30, 1e12)}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
+@pytest.mark.parametrize("iou", ["mask", "box", "boundary"])
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("seed", range(300, 305))
+def test_equals_pycocotools_with_other_parameters(agree, seed, name, iou):
+    thresholds, limits, ranges = SETTINGS[name]
+    thresholds, recalls = np.random.default_rng(seed).permutation(thresholds), np.linspace(0.1, 0.9, 4)
     params = {"iouThrs": thresholds, "maxDets": limits, "recThrs": recalls, "areaRng": list(ranges.values())}
-    agree(
-        *scene(seed),
-        "mask",
-        params,
-        thresholds=thresholds,
-        max_detections=limits,
-        recalls=recalls,
-        area_ranges=ranges,
-    )
+    ours = {"thresholds": thresholds, "max_detections": limits, "recalls": recalls, "area_ranges": ranges}
+    agree(*scene(seed), iou, params, **ours)
 
 
 @pytest.mark.parametrize("iou", ["mask", "box"])

@@ -1,12 +1,15 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from label_maps import label_maps
 
 from delineate import Dataset, Instances, Masks, Record
 from delineate._native import _core
+from delineate.algebra import from_label_map
 from delineate.metrics import matching
 
 optimize = pytest.importorskip("scipy.optimize")
@@ -215,3 +218,33 @@ def test_as_plain_values():
 def test_thresholds_must_lie_in_range(thresholds):
     with pytest.raises(ValueError, match=r"matching: thresholds must lie in \(0, 1\], got \["):
         matching(dataset(drawn(TOP)), dataset(drawn(TOP)), thresholds)
+
+
+def label_datasets(count):
+    """The label maps of the oracles as truth and predictions."""
+    sides = ([], [])
+    for seed in range(count):
+        for side, labels in zip(sides, label_maps(seed), strict=True):
+            side.append(Instances.of(from_label_map(labels)[0]))
+    return tuple(dataset(*side) for side in sides)
+
+
+def test_equals_stardist_and_cellpose_on_label_maps():
+    """Their numbers were pinned by make_matching.py; they differ from ours where nothing is divided by nothing."""
+    pinned = json.loads((Path(__file__).parent / "data/matching.json").read_text())
+    counts = matching(*label_datasets(len(pinned["stardist"])), pinned["thresholds"])
+    hits = counts.picture_matched
+    false, missed = counts.picture_predictions - hits, counts.picture_truths[:, None] - hits
+    quality = np.divide(counts.picture_overlap, hits, out=np.zeros(hits.shape), where=hits > 0)
+    stardist, cellpose = np.array(pinned["stardist"]), np.array(pinned["cellpose"])
+    assert np.array_equal(np.stack([hits, false, missed], -1), stardist[..., :3])
+    assert quality == pytest.approx(stardist[..., 3], abs=1e-5)  # StarDist has 32 bits
+    assert np.array_equal(np.stack([hits, false, missed], -1), cellpose[..., :3])
+    undefined = hits + false + missed == 0
+    assert (cellpose[..., 3] == -1)[undefined].all()
+    assert (counts.picture_accuracy[undefined] == 0).all()
+    assert counts.picture_accuracy[~undefined] == pytest.approx(cellpose[..., 3][~undefined], abs=1e-6)
+    pooled = (counts.true_positives, counts.false_positives, counts.false_negatives, counts.precision)
+    pooled += (counts.recall, counts.accuracy, counts.f1, counts.mean_matched_iou)
+    assert np.stack(pooled, -1) == pytest.approx(np.array(pinned["stardist_pooled"]), abs=1e-6)
+    assert counts.picture_accuracy.mean(axis=0) == pytest.approx(pinned["stardist_by_image"], abs=1e-6)

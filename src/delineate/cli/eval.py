@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +16,10 @@ from rich.progress import Progress
 from delineate import atomic
 from delineate.cli import _eval_inputs as inputs
 from delineate.cli import _eval_tables as tables
+from delineate.cli import _lvis as lvis_table
 from delineate.cli import _panoptic as panoptic
 from delineate.errors import DelineateError
-from delineate.formats import coco, coco_panoptic
+from delineate.formats import coco, coco_panoptic, lvis
 from delineate.metrics.ap import THRESHOLDS
 from delineate.metrics.columns import Kind
 from delineate.metrics.compare import Comparison, compare
@@ -77,7 +78,7 @@ def eval_command(
 
     Args:
         truth: A COCO file with the true objects, or a COCO panoptic file: then panoptic quality is printed, and
-            only --json applies.
+            only --json applies. For an LVIS file LVIS' average precision is printed.
         predictions: A COCO file with scores (as `delineate predict` writes it), or a bare COCO results list.
         json: Where to write all numbers as JSON.
         html: Where to write one self-contained HTML file: curves, tables, errors, the worst pictures.
@@ -86,7 +87,8 @@ def eval_command(
         explain: Also evaluate under the conventions by which tools differ, one at a time.
         target: Also look for the few conventions that together give this AP. Means --explain.
         iou: Compare masks, boxes, or masks with a close look at their contours (boundary IoU).
-        max_detections: The greatest number of detections of one class in one picture that counts.
+        max_detections: The greatest number of detections of one class in one picture that counts. For LVIS of all
+            classes of a picture together: 300, unless another number than 100 is given.
         match: Also print how many objects are matched one to one at IoU 0.5 to 0.9, and tp / (tp + fp + fn),
             which microscopy papers call AP (StarDist's way of counting).
         min_score: Predictions with a lower score are left out of --matching.
@@ -95,18 +97,19 @@ def eval_command(
         raise DelineateError(f"--max-detections must be at least 1, got {max_detections}.")
     if iou == "boundary" and (explain or target is not None):
         raise DelineateError("--explain knows masks and boxes only, got --iou boundary.")
+    apart = {
+        "--html": html is not None,
+        "--against": against is not None,
+        "--by": bool(by),
+        "--explain": explain or target is not None,
+        "--matching": match,
+        "--min-score": min_score is not None,
+    }
     if coco_panoptic.sniff(truth):
-        ignored = {
-            "--html": html is not None,
-            "--against": against is not None,
-            "--by": bool(by),
-            "--explain": explain or target is not None,
-            "--iou": iou != "mask",
-            "--max-detections": max_detections != 100,
-            "--matching": match,
-            "--min-score": min_score is not None,
-        }
-        return _eval_panoptic(truth, predictions, json, [name for name, given in ignored.items() if given])
+        apart |= {"--iou": iou != "mask", "--max-detections": max_detections != 100}
+        return _eval_panoptic(truth, predictions, json, apart)
+    if lvis.sniff(truth):
+        return _eval_lvis(truth, predictions, json, apart, iou=iou, max_detections=max_detections)
     known = coco.read(truth)
     found, notices = inputs.predictions_of(predictions, truth, known)
     inputs.check_masks(iou, {truth: known, predictions: found})
@@ -185,15 +188,42 @@ def _compare(analysis: Analysis, other: Path, truth: Path, max_detections: int) 
         return compare(first, analysis.judged, progress=tell)
 
 
-def _eval_panoptic(truth: Path, predictions: Path, json: Path | None, ignored: Sequence[str]) -> int:
+def _eval_panoptic(truth: Path, predictions: Path, json: Path | None, apart: dict[str, bool]) -> int:
     report = panoptic.compare(truth, predictions)
     console = Console(highlight=False)
     panoptic.show(console, report, tables.FEW_CLASSES)
+    ignored = [name for name, given in apart.items() if given]
     if ignored:
         console.print(f"Note: {', '.join(ignored)} mean nothing for panoptic files.", style="yellow")
     if json is not None:
         names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
         _write(json, names | {"panoptic": report.as_dict()})
+    return 0
+
+
+def _eval_lvis(
+    truth: Path,
+    predictions: Path,
+    json: Path | None,
+    apart: dict[str, bool],
+    *,
+    iou: Kind,
+    max_detections: int,
+) -> int:
+    # LVIS counts 300 detections of a picture unless another number is asked for.
+    limit = 300 if max_detections == 100 else max_detections
+    report = lvis_table.compare(truth, predictions, iou, limit)
+    console = Console(highlight=False)
+    lvis_table.show(console, report)
+    notices = [notice.replace("Raise max_detections", "Raise --max-detections") for notice in report.notices]
+    ignored = [name for name, given in apart.items() if given]
+    if ignored:
+        notices.append(f"{', '.join(ignored)} mean nothing for LVIS files.")
+    for notice in notices:
+        console.print(f"Note: {notice}", style="yellow", markup=False, soft_wrap=True)
+    if json is not None:
+        names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
+        _write(json, names | {"lvis": report.as_dict()})
     return 0
 
 

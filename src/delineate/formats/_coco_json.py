@@ -184,7 +184,7 @@ def pictures(path: Path, entries: Sequence[dict[str, Any]], roots: Sequence[Path
         name = rest.pop("file_name", None)
         if name is not None and (not isinstance(name, str) or "\0" in name or not name):
             raise FormatError(path, where, f"file_name must be a file's name, got {name!r}.")
-        picture = None if name is None else _resolve(name, places)
+        picture = None if name is None else resolve(name, places)
         size = _size(path, where, rest.pop("height", None), rest.pop("width", None), picture)
         found.append(Picture(id_, picture, size, rest, *_part(rest)))
     return found
@@ -204,7 +204,7 @@ def _part(rest: dict[str, Any]) -> tuple[int | str | None, int | None, str | Non
     return video, frame, split
 
 
-def _resolve(name: str, roots: Sequence[str]) -> Path:
+def resolve(name: str, roots: Sequence[str]) -> Path:
     """The picture's file: the first place where it exists, or else the last root's."""
     for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
         for root in roots:

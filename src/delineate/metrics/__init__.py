@@ -7,6 +7,7 @@ from delineate.metrics.compare import Comparison, compare
 from delineate.metrics.confusion import ConfusionMatrix, confusion_matrix
 from delineate.metrics.errors import Errors, errors
 from delineate.metrics.explain import Explanation, explain
+from delineate.metrics.lvis import LvisReport, evaluate_lvis
 from delineate.metrics.matching import Matching, matching
 from delineate.metrics.operating import Curve, OperatingCurves, Point, operating_curves
 from delineate.metrics.panoptic import PanopticReport, Quality, evaluate_panoptic
@@ -27,6 +28,7 @@ __all__ = [
     "Errors",
     "Explanation",
     "Fields",
+    "LvisReport",
     "Matching",
     "OperatingCurves",
     "PanopticReport",
@@ -42,6 +44,7 @@ __all__ = [
     "confusion_matrix",
     "errors",
     "evaluate",
+    "evaluate_lvis",
     "evaluate_panoptic",
     "evaluate_tracking",
     "evaluate_videos",

@@ -1,0 +1,52 @@
+"""LVIS' average precision on the command line. Serves `eval`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from delineate.errors import DelineateError, FormatError
+from delineate.formats import coco, lvis
+from delineate.metrics.columns import Kind
+from delineate.metrics.lvis import LvisReport, evaluate_lvis
+
+_BINS = {"r": "rare", "c": "common", "f": "frequent"}
+_AREAS = {"s": "small", "m": "medium", "l": "large"}
+
+
+def compare(truth: Path, predictions: Path, iou: Kind, max_detections: int) -> LvisReport:
+    """LVIS' average precision of a results list, or of a COCO file with scores and the truth's picture ids."""
+    known = lvis.read(truth)
+    try:
+        with predictions.open("rb") as file:
+            bare = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    except OSError as error:
+        raise FormatError(predictions, "", f"cannot be read: {error.strerror}.") from error
+    found = lvis.read_results(predictions, truth) if bare else coco.read(predictions)
+    try:
+        return evaluate_lvis(known, found, iou=iou, max_detections=max_detections)
+    except ValueError as error:
+        raise DelineateError(f"{predictions}: {error}") from error
+
+
+def show(console: Console, report: LvisReport) -> None:
+    """Print the 13 numbers."""
+    console.print(
+        f"{report.pictures} pictures, {report.objects} objects, {report.detections} detections "
+        f"({report.judged} of them judged), {len(report.classes)} classes"
+    )
+    table = Table(title=f"LVIS, {report.iou} IoU", title_justify="left")
+    for heading in ("", "IoU", "area", "classes", "detections"):
+        table.add_column(heading)
+    table.add_column("value", justify="right")
+    span = f"{report.thresholds[0]:.2f}:{report.thresholds[-1]:.2f}"
+    for name, value in report.results.items():
+        what, rest = name[:2], name[2:].partition("@")[0]
+        threshold = f"0.{rest}" if rest.isdigit() else span
+        shown = "-" if value < 0 or math.isnan(value) else f"{value:.4f}"
+        area, bins = _AREAS.get(rest, "all"), _BINS.get(rest, "all")
+        table.add_row(what, threshold, area, bins, str(report.max_detections), shown)
+    console.print(table)
