@@ -106,7 +106,7 @@ def eval_command(
         "--min-score": min_score is not None,
     }
     if coco_panoptic.sniff(truth):
-        apart |= {"--iou": iou != "mask", "--max-detections": max_detections != 100}
+        apart = {"--iou": iou != "mask", "--max-detections": max_detections != 100, **apart}
         return _eval_panoptic(truth, predictions, json, apart)
     if lvis.sniff(truth):
         return _eval_lvis(truth, predictions, json, apart, iou=iou, max_detections=max_detections)

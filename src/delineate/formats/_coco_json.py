@@ -136,6 +136,11 @@ def load(path: Path, kind: type[T], data: bytes | None = None) -> T:
         raise FormatError(path, "", f"file must be JSON, got: {error}.") from error
 
 
+def is_federated(images: bytes, categories: bytes) -> bool:
+    """Whether the JSON of these two lists is that of LVIS, which `lvis` reads."""
+    return b'"neg_category_ids"' in images[:100_000] or b'"frequency"' in categories[:100_000]
+
+
 def categories(path: Path, raws: Sequence[msgspec.Raw]) -> tuple[list[Category], list[dict[str, object]]]:
     """The entries of "categories", and for each class (so in the order of ids) its further keys."""
     data = b"[" + b",".join(map(bytes, raws)) + b"]"

@@ -79,18 +79,8 @@ def sniff(path: str | Path) -> bool:
         return False
     panoptic = b'"segments_info"' in lists[1][:100_000]
     # With "videos" it is CocoVID, which youtube_vis reads.
-    others = panoptic or "videos" in keys or is_federated(lists[0], lists[2])
+    others = panoptic or "videos" in keys or coco_json.is_federated(lists[0], lists[2])
     return all(text.startswith(b"[") for text in lists) and not others
-
-
-def is_federated(images: bytes, categories: bytes) -> bool:
-    """Whether the lists of a file are those of LVIS, which `lvis` reads.
-
-    Args:
-        images: The JSON of "images".
-        categories: The JSON of "categories".
-    """
-    return b'"neg_category_ids"' in images[:100_000] or b'"frequency"' in categories[:100_000]
 
 
 def read(path: str | Path, images: str | Path | None = None) -> Dataset:

@@ -54,7 +54,7 @@ def sniff(path: str | Path) -> bool:
         lists = [bytes(keys[name]) for name in ("images", "categories", "annotations")]
     except (OSError, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
-    return all(text.startswith(b"[") for text in lists) and coco.is_federated(lists[0], lists[1])
+    return all(text.startswith(b"[") for text in lists) and coco_json.is_federated(lists[0], lists[1])
 
 
 def read(path: str | Path, images: str | Path | None = None) -> Dataset:
