@@ -205,6 +205,7 @@ class MaskSimplifier {
                 }
             auto wrong = crossings(sketches);
             if (wrong.empty()) wrong = misplaced(sketches);
+            if (wrong.empty()) wrong = stranded(sketches);
             if (wrong.empty()) return;
             for (size_t begin = 0, end; begin < wrong.size(); begin = end) {
                 std::vector<int64_t> sides;

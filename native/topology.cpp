@@ -150,7 +150,10 @@ std::vector<Side> misplaced(const std::vector<Sketch>& sketches) {
     std::vector<Side> found;
     if (sketches.size() < 2) return found;
     std::vector<std::pair<Point, size_t>> starts;
-    for (size_t r = 0; r < sketches.size(); ++r) starts.emplace_back(sketches[r].place(0), r);
+    for (size_t r = 0; r < sketches.size(); ++r) {
+        starts.emplace_back(sketches[r].place(0), r);
+        starts.emplace_back(sketches[r].ring->at(1), r);  // the middle of an edge: no other ring had it
+    }
     std::sort(starts.begin(), starts.end(), [](const auto& a, const auto& b) { return a.first.x < b.first.x; });
     std::vector<Point> way;
     for (size_t r = 0; r < sketches.size(); ++r) {
@@ -175,6 +178,44 @@ std::vector<Side> misplaced(const std::vector<Sketch>& sketches) {
                 }
             }
         }
+    }
+    return found;
+}
+
+std::vector<Side> stranded(const std::vector<Sketch>& sketches) {
+    std::vector<Side> found;
+    if (sketches.size() < 2) return found;
+    struct Edge {
+        Point low, high;  // in quarter pixels, from top to bottom
+        size_t ring;
+    };
+    std::vector<Edge> edges;
+    int64_t length = 0;
+    for (size_t r = 0; r < sketches.size(); ++r)
+        for (int64_t k = 0; k < sketches[r].sides(); ++k) {
+            Point p = sketches[r].place(k), q = sketches[r].place(k + 1);
+            if (p.y > q.y) std::swap(p, q);
+            edges.push_back({{2 * p.x, 2 * p.y}, {2 * q.x, 2 * q.y}, r});
+            length += 2 * (q.y - p.y);
+        }
+    // Dealt out to rows of a height that most edges have.
+    const int64_t height = 4 + length / static_cast<int64_t>(edges.size());
+    std::vector<std::pair<int64_t, size_t>> rows;
+    for (size_t e = 0; e < edges.size(); ++e)
+        for (int64_t row = edges[e].low.y / height; row <= edges[e].high.y / height; ++row) rows.emplace_back(row, e);
+    std::sort(rows.begin(), rows.end());
+    for (size_t r = 0; r < sketches.size(); ++r) {
+        const Point p = sketches[r].place(0), q = sketches[r].place(1), middle{p.x + q.x, p.y + q.y};
+        const int64_t row = middle.y / height;
+        bool inside = false;  // even-odd, by the sides of other rings to the left
+        for (auto it = std::lower_bound(rows.begin(), rows.end(), std::pair(row, size_t{0})); it != rows.end() && it->first == row; ++it) {
+            const Edge& edge = edges[it->second];
+            if (edge.ring == r || (edge.low.y <= middle.y) == (edge.high.y <= middle.y)) continue;
+            inside ^= cross(edge.low, edge.high, middle) < 0;
+        }
+        const bool hole = sketches[r].ring->between(0, sketches[r].ring->size()) < 0;
+        if (inside == hole) continue;
+        for (int64_t k = 0; k < sketches[r].sides(); ++k) found.push_back({static_cast<int64_t>(r), k});
     }
     return found;
 }

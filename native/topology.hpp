@@ -35,5 +35,7 @@ struct Side {
 std::vector<Side> crossings(const std::vector<Sketch>& sketches);
 // Sides between which and their outline another ring starts: that ring has come to lie on the wrong side.
 std::vector<Side> misplaced(const std::vector<Sketch>& sketches);
+// All sides of rings that, where nothing crosses, still lie wrongly: exteriors inside the mask, holes outside.
+std::vector<Side> stranded(const std::vector<Sketch>& sketches);
 
 }  // namespace delineate

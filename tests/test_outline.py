@@ -256,6 +256,20 @@ def test_nothing_crosses_where_rings_are_close():
         check_sketch(masks, outline.simplify(masks, max_distance=max_distance), max_distance)
 
 
+@pytest.mark.parametrize(
+    "picture",
+    [
+        "...........##### ..........##...# .......####.##.# .......#...#.### ........#.#.#..# ........########",
+        "..###... .##..... ##.###.. #.#..##. ##..#.#. .##.#.#. ..###.#. ....####",
+    ],
+)
+@pytest.mark.parametrize("max_distance", [1, 2, 3, 4])
+def test_parts_that_meet_at_corners_do_not_slip_inside(picture, max_distance):
+    """All corners of a single pixel may be those of other parts; each of these once came to lie inside another."""
+    masks, _ = drawn(picture)
+    check_sketch(masks, outline.simplify(masks, max_distance=max_distance), max_distance)
+
+
 @pytest.mark.parametrize("bound", [{"max_distance": 1.5}, {"min_iou": 0.9}])
 def test_simplify_edges(bound):
     assert outline.simplify(Masks.empty((3, 4)), **bound) == []
