@@ -524,3 +524,12 @@ def test_other_numbers_are_refused(value):
 def test_label_maps_are_not_turned(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "a.tif", tiffinfo={274: 6})
     np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), GREY)
+
+
+def test_colours_may_mean_numbers():
+    colours = np.array([[0, 0, 0], [128, 0, 0], [9, 9, 9], [0, 0, 0]], np.uint8)
+    numbers = RNG.integers(0, 3, (5, 7))
+    content = encoded(colours[numbers])
+    np.testing.assert_array_equal(read_label_map(content, (5, 7), colours), numbers)
+    with pytest.raises(FormatError, match=r"colours must be among 1 known ones, got \["):
+        read_label_map(content, None, colours[:1])

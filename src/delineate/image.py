@@ -76,7 +76,9 @@ def read_size(source: str | Path | bytes, *, orient: bool = True) -> tuple[int, 
         return (width, height) if orient and picture.orientation >= 5 else (height, width)
 
 
-def read_label_map(source: str | Path | bytes, size: tuple[int, int] | None = None) -> NDArray[Any]:
+def read_label_map(
+    source: str | Path | bytes, size: tuple[int, int] | None = None, colours: NDArray[np.uint8] | None = None
+) -> NDArray[Any]:
     """Read a picture of numbers, such as a label map.
 
     One channel of any depth is taken as it is stored, and a palette gives its indices. Signed and float samples are
@@ -85,6 +87,8 @@ def read_label_map(source: str | Path | bytes, size: tuple[int, int] | None = No
     Args:
         source: The file, or its content.
         size: (height, width) that it must have; another one is refused before anything is decoded.
+        colours: (K, 3) RGB: in a picture of colours, the number of a pixel is the position of its colour here.
+            None: pictures of colours are refused, unless they are grey.
 
     Returns:
         (H, W) uint8, uint16 or uint32, the narrowest that the file's kind of samples needs.
@@ -107,8 +111,10 @@ def read_label_map(source: str | Path | bytes, size: tuple[int, int] | None = No
             raise FormatError(where, "", text)
         array = picture.decode()
     if array.ndim == 3:
-        colours = array[:, :, : 1 if array.shape[2] <= 2 else 3]  # alpha is dropped, as elsewhere
-        if (colours != colours[:, :, :1]).any():
+        kept = array[:, :, : 1 if array.shape[2] <= 2 else 3]  # alpha is dropped, as elsewhere
+        if colours is not None and kept.shape[2] == 3:
+            return _positions(kept, colours, where)
+        if (kept != kept[:, :, :1]).any():
             text = "picture must hold one number for each pixel, got colours. Save it as grey, or with a palette."
             raise FormatError(where, "", text)
         array = array[:, :, 0]
@@ -123,6 +129,20 @@ def read_label_map(source: str | Path | bytes, size: tuple[int, int] | None = No
             raise FormatError(where, "", text)
     kind = {1: np.uint8, 2: np.uint16, 4: np.uint32}[width]
     return np.ascontiguousarray(array.astype(kind))
+
+
+def _positions(array: NDArray[Any], colours: NDArray[np.uint8], where: str | Path) -> NDArray[np.uint16]:
+    """(H, W) the position of each pixel's colour."""
+    weights = np.array([2**32, 2**16, 1], np.int64)
+    known, first = np.unique(colours.astype(np.int64) @ weights, return_index=True)
+    codes = array.astype(np.int64) @ weights
+    at = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+    wrong = known[at] != codes
+    if wrong.any():
+        text = f"colours must be among {len(colours)} known ones, got {array[wrong][0].tolist()}."
+        raise FormatError(where, "", text)
+    positions: NDArray[np.uint16] = first[at].astype(np.uint16)
+    return positions
 
 
 def to_rgb8(array: NDArray[Any]) -> NDArray[np.uint8]:
