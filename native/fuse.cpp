@@ -82,7 +82,11 @@ FusedMasks fuse_masks(const Rle& rle, const Votes& votes, double threshold) {
             if (c == fused.size()) fused.emplace_back();
             Rle runs{rle.height, rle.width, {}, {0}};
             RunWriter writer(runs);
-            vote(rle, members, votes.weights, writer);
+            if (members.size() == 1) {
+                writer.copy(rle.runs(members[0]));
+            } else {
+                vote(rle, members, votes.weights, writer);
+            }
             writer.finish();
             fused[c].runs = std::move(runs);
             fused[c].mask = OpenMask(fused[c].runs.runs(0), rle.height);
