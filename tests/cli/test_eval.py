@@ -212,6 +212,11 @@ def test_against_another_run(run, files, truth, found, tmp_path):
     assert content["against"]["resamples"] == 1000
     assert "1000 draws of 3 pictures" in out
     assert "against worse.json" in out
+    coco.write(found[:1], tmp_path / "some.json")
+    assert (
+        "Note: 2 of 3 pictures are not in some.json"
+        in run(*files[:2], "--against", tmp_path / "some.json")[1]
+    )
     code, _, err = run(*files[:2], "--against", files[0])
     assert code == 2
     assert "scores, got none" in err

@@ -110,18 +110,21 @@ def eval_command(
         return _eval_panoptic(truth, predictions, json, apart)
     if lvis.sniff(truth):
         return _eval_lvis(truth, predictions, json, apart, iou=iou, max_detections=max_detections)
-    known = coco.read(truth)
-    found, notices = inputs.predictions_of(predictions, truth, known)
-    inputs.check_masks(iou, {truth: known, predictions: found})
+    with _bar("Evaluating"):
+        known = coco.read(truth)
+        found, notices = inputs.predictions_of(predictions, truth, known)
+        inputs.check_masks(iou, {truth: known, predictions: found})
+        try:
+            analysis = analyse(known, found, iou=iou, max_detections=max_detections)
+            counts = matching(known, found, iou=iou, min_score=min_score) if match else None
+        except ValueError as error:
+            raise DelineateError(f"{predictions}: {error}") from error
+        parts = {name: _slices(analysis, name, iou) for name in by or ()}
+        analysis = replace(analysis, matching=counts, slices=parts)
     try:
-        analysis = analyse(known, found, iou=iou, max_detections=max_detections)
-        counts = matching(known, found, iou=iou, min_score=min_score) if match else None
-        analysis = replace(
-            analysis,
-            matching=counts,
-            slices={name: _slices(analysis, name, iou) for name in by or ()},
-            comparison=None if against is None else _compare(analysis, against, truth, max_detections),
-        )
+        if against is not None:
+            comparison, others = _compare(analysis, against, truth, max_detections)
+            analysis, notices = replace(analysis, comparison=comparison), notices + others
         if explain or target is not None:
             with _bar("Explaining") as tell:
                 explanation = explained(
@@ -175,9 +178,11 @@ def _slices(analysis: Analysis, by: str, iou: Kind) -> tuple[Slice, ...]:
         raise DelineateError(str(error).replace("slices: by", "--by")) from error
 
 
-def _compare(analysis: Analysis, other: Path, truth: Path, max_detections: int) -> Comparison:
-    """This run minus the other one."""
-    found, _ = inputs.predictions_of(other, truth, analysis.truth)
+def _compare(
+    analysis: Analysis, other: Path, truth: Path, max_detections: int
+) -> tuple[Comparison, list[str]]:
+    """This run minus the other one, and what to say about the other one's file."""
+    found, notices = inputs.predictions_of(other, truth, analysis.truth)
     iou = analysis.evaluation.iou
     inputs.check_masks(iou, {other: found})
     try:
@@ -185,7 +190,7 @@ def _compare(analysis: Analysis, other: Path, truth: Path, max_detections: int) 
     except ValueError as error:
         raise DelineateError(f"{other}: {error}") from error
     with _bar("Drawing pictures again") as tell:
-        return compare(first, analysis.judged, progress=tell)
+        return compare(first, analysis.judged, progress=tell), notices
 
 
 def _eval_panoptic(truth: Path, predictions: Path, json: Path | None, apart: dict[str, bool]) -> int:
