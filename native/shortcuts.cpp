@@ -162,7 +162,7 @@ Shortcuts::Chain Shortcuts::chain(int64_t start, double price) const {
 
 std::vector<int64_t> Shortcuts::cheapest(double price) const {
     constexpr size_t kFew = 12;
-    constexpr int64_t kStarts = 8;
+    constexpr int64_t kStarts = 8, kWork = 1 << 14;
     const int64_t n = ring_.size();
     Chain best = chain(0, price);
     best = chain(best.points[best.points.size() / 2], price);  // contains the first one's, so it is no worse
@@ -173,7 +173,7 @@ std::vector<int64_t> Shortcuts::cheapest(double price) const {
             begin = best.points[k];
             length = best.points[k + 1] - begin;
         }
-    const int64_t starts = std::min(kStarts, length - 1);
+    const int64_t starts = std::min({kStarts, kWork / n, length - 1});
     for (int64_t k = 1; k <= starts; ++k) {
         Chain other = chain((begin + k * length / (starts + 1)) % n, price);
         if (other.cost < best.cost) best = std::move(other);
