@@ -147,3 +147,14 @@ def test_outlines_are_the_4_connected_parts(dense):
             names = np.unique(labels[inside[:, :-1]])
             assert len(names) == 1
             assert (inside[:, :-1] == (labels == names[0])).all()
+
+
+@HUNDREDS
+@given(st.lists(st.tuples(*[st.floats(-5, 25)] * 4), max_size=5))
+def test_boxes_are_filled_as_pycocotools_fills_them(corners):
+    boxes = np.sort(np.array(corners).reshape(-1, 2, 2), axis=1).reshape(-1, 4)
+    found = Masks.from_boxes(boxes, (17, 19))
+    assert len(found) == len(boxes)
+    if len(boxes):
+        spans = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+        assert [rle["counts"] for rle in found.to_rle()] == texts(coco.frPyObjects(spans, 17, 19))

@@ -121,6 +121,20 @@ class Masks:
         return cls(inputs.runs_from_polygons(polygons, inputs.check_size(size)))
 
     @classmethod
+    def from_boxes(cls, boxes: ArrayLike, size: tuple[int, int]) -> Masks:
+        """Masks of filled boxes, as pycocotools fills them; what lies outside the canvas is cut.
+
+        Args:
+            boxes: (N, 4) x0, y0, x1, y1, finite pixels.
+            size: (height, width) pixels.
+
+        >>> Masks.from_boxes([[1, 1, 4, 3]], (4, 5)).areas
+        array([6])
+        """
+        corners = np.asarray(boxes, np.float64).reshape(-1, 4)[:, [0, 1, 0, 3, 2, 3, 2, 1]]
+        return cls.from_polygons([[ring] for ring in corners], size)
+
+    @classmethod
     def from_coco(cls, segmentations: Sequence[Any], size: tuple[int, int]) -> Masks:
         """Masks from the `segmentation` values of a COCO file: lists of polygons and run-length dicts, mixed.
 
