@@ -208,3 +208,11 @@ def test_wrong_input_is_named(arguments, options, error, message):
     for dense in (intersections, intersection_over_minimum, boundary_iou):
         with pytest.raises(ValueError, match="b must have the size"):
             dense(ONE, WIDE)
+
+
+def test_crowds_count_by_their_masks_where_the_smaller_overlap_is_wanted():
+    dense = np.zeros((2, 40, 40), bool)
+    dense[0, 5:15, 5:15] = dense[1, 2:38, 2:38] = True
+    one, crowd = Masks.from_dense(dense[:1]), Masks.from_dense(dense[1:])
+    assert boundary_iou(one, crowd, crowd=[True], at_most_iou=True).tolist() == [[1]]
+    assert boundary_iou(one, crowd, crowd=[True]).tolist() == [[0]]

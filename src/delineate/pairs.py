@@ -132,7 +132,7 @@ def boundary_iou(
         crowd: (M,) bool; where True, the intersection is divided by the area of the band of `a` instead.
         width: Of the band in pixels; 2 % of the diagonal of the canvas by default, rounded, at least 1.
         at_most_iou: The smaller of boundary IoU and mask IoU, which the boundary AP of COCO and LVIS uses: by
-            itself, boundary IoU is 1 for two objects whose insides differ.
+            itself, boundary IoU is 1 for two objects whose insides differ. For crowds it is the mask's then.
 
     >>> ring = np.pad(np.zeros((1, 3, 3), bool), ((0, 0), (1, 1), (1, 1)), constant_values=True)
     >>> ring, full = Masks.from_dense(ring), Masks.from_dense(np.ones((1, 5, 5), bool))
@@ -142,7 +142,10 @@ def boundary_iou(
     _same_size(a, b)
     bands = algebra.boundary_band(a, width), algebra.boundary_band(b, width)
     found = bands[0].iou(bands[1], crowd)
-    return np.minimum(found, a.iou(b, crowd)) if at_most_iou else found
+    if not at_most_iou:
+        return found
+    whole = a.iou(b, crowd)
+    return np.where(False if crowd is None else np.asarray(crowd, bool), whole, np.minimum(found, whole))
 
 
 def _pairs(first: NDArray[np.int64], second: NDArray[np.int64], shared: NDArray[np.float64]) -> Pairs:

@@ -248,3 +248,9 @@ def test_equals_stardist_and_cellpose_on_label_maps():
     pooled += (counts.recall, counts.accuracy, counts.f1, counts.mean_matched_iou)
     assert np.stack(pooled, -1) == pytest.approx(np.array(pinned["stardist_pooled"]), abs=1e-6)
     assert counts.picture_accuracy.mean(axis=0) == pytest.approx(pinned["stardist_by_image"], abs=1e-6)
+
+
+def test_areas_and_ids_of_the_file_make_no_notices():
+    odd = {"area": [3.0], "annotation_id": [0]}
+    counts = matching(dataset(drawn(TOP, extras=odd)), dataset(drawn(TOP, extras=odd)), [0.5])
+    assert (counts.true_positives.tolist(), counts.notices) == ([1], ())

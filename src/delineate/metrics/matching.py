@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,6 +153,7 @@ def matching(
     levels = np.array(list(thresholds), np.float64)
     if not len(levels) or not ((levels > 0) & (levels <= 1)).all():
         raise ValueError(f"matching: thresholds must lie in (0, 1], got {levels.tolist()}")
+    fields = replace(fields, area=None, id=None)  # they decide nothing here
     table = columns("matching", truth, predictions, iou=iou, fields=fields, scored=False, min_score=min_score)
     matched, ignored, overlap = _core.count_matches(table.truths, table.detections, table.overlap, levels)
     classes = max(1, len(truth.classes))
