@@ -32,10 +32,9 @@ font-size:.92rem}
 a{color:var(--accent)}
 section{padding:34px 0 6px;border-bottom:1px solid var(--rule)}
 section:last-of-type{border-bottom:0}
-dl.headline{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;
-background:var(--rule);
+dl.headline{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;background:var(--panel);
 border:1px solid var(--rule);border-radius:8px;overflow:hidden;margin:22px 0 6px}
-dl.headline div{background:var(--panel);padding:14px 18px}
+dl.headline div{padding:14px 18px;box-shadow:0 0 0 1px var(--rule)}
 dl.headline dt{color:var(--soft);font-size:.88rem}
 dl.headline dd{margin:0;font-size:1.75rem;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}
 dl.headline small{display:block;font-size:.82rem;font-weight:400;color:var(--soft)}
@@ -63,13 +62,13 @@ print-color-adjust:exact;-webkit-print-color-adjust:exact}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;min-width:min(100%,320px)}
 caption{text-align:left;font-size:.88rem;padding-bottom:4px}
 th,td{padding:4px 12px 4px 0;text-align:right;border-bottom:1px solid var(--rule);vertical-align:baseline}
-th:first-child,td:first-child{text-align:left;max-width:30rem;overflow-wrap:anywhere}
+th:first-child,td:first-child{text-align:left;min-width:7.5rem;max-width:30rem;overflow-wrap:anywhere}
 thead th{color:var(--soft);font-weight:500;white-space:nowrap}
 tbody th{font-weight:400}
 th button{all:unset;cursor:pointer;border-bottom:1px dotted var(--soft)}
 th button:focus-visible,a:focus-visible,summary:focus-visible,
 select:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
-td.words,th.words{text-align:left}
+td.words,th.words{text-align:left;min-width:9rem}
 td.bar{width:45%;min-width:140px;text-align:left;padding-right:0}
 td.bar span{display:inline-block;height:12px;min-width:1px;width:var(--w);background:var(--wash);
 border-radius:0 3px 3px 0;

@@ -172,9 +172,9 @@ def mistakes(analysis: Analysis) -> Part:
         "<p>What goes wrong at IoU 0.5, and how much AP50 would rise if that alone were mended (TIDE). "
         "The gains do not add up: mending one type hides or uncovers others.</p>"
     )
-    made += page.framed(headings, rows(KINDS), caption=f"AP50 is {number(errors.ap)}")
+    # One table, so that all bars have one scale.
     special = [name for name in errors.gains if name not in KINDS]
-    made += page.framed(("oracle", "what it does", "", "AP50 gain", ""), rows(special))
+    made += page.framed(headings, rows([*KINDS, *special]), caption=f"AP50 is {number(errors.ap)}")
     if len(errors.classes) > 1:
         table = page.table(
             ("class", *KINDS),
