@@ -18,6 +18,7 @@ from delineate.cli import _eval_inputs as inputs
 from delineate.cli import _eval_tables as tables
 from delineate.cli import _lvis as lvis_table
 from delineate.cli import _panoptic as panoptic
+from delineate.cli import _video as video
 from delineate.errors import DelineateError
 from delineate.formats import coco, coco_panoptic, lvis
 from delineate.metrics.ap import THRESHOLDS
@@ -26,6 +27,7 @@ from delineate.metrics.compare import Comparison, compare
 from delineate.metrics.explain import explain as explained
 from delineate.metrics.matching import matching
 from delineate.metrics.slices import Slice, slices
+from delineate.metrics.tracking import TrackingReport
 from delineate.metrics.verdicts import verdicts
 from delineate.report import Analysis, analyse, write_html
 
@@ -70,6 +72,10 @@ def eval_command(
 
         delineate eval panoptic_val.json panoptic_found.json
 
+        delineate eval youtube_vis_val.json results.json
+
+        delineate eval mots_truth mots_found
+
         delineate eval val.json results.json --max-detections 1000 --matching --json report.json
 
         delineate eval val.json new.json --against old.json --by stain --html report.html
@@ -78,7 +84,8 @@ def eval_command(
 
     Args:
         truth: A COCO file with the true objects, or a COCO panoptic file: then panoptic quality is printed, and
-            only --json applies. For an LVIS file LVIS' average precision is printed.
+            only --json applies. For an LVIS file LVIS' average precision is printed, for a YouTube-VIS file average
+            precision of tracks, for MOTS files HOTA, CLEAR and identity measures.
         predictions: A COCO file with scores (as `delineate predict` writes it), or a bare COCO results list.
         json: Where to write all numbers as JSON.
         html: Where to write one self-contained HTML file: curves, tables, errors, the worst pictures.
@@ -108,6 +115,8 @@ def eval_command(
     if coco_panoptic.sniff(truth):
         apart = {"--iou": iou != "mask", "--max-detections": max_detections != 100, **apart}
         return _eval_panoptic(truth, predictions, json, apart)
+    if video.sniff(truth):
+        return _eval_video(truth, predictions, json, apart, iou=iou, max_detections=max_detections)
     if lvis.sniff(truth):
         return _eval_lvis(truth, predictions, json, apart, iou=iou, max_detections=max_detections)
     with _bar("Evaluating"):
@@ -203,6 +212,35 @@ def _eval_panoptic(truth: Path, predictions: Path, json: Path | None, apart: dic
     if json is not None:
         names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
         _write(json, names | {"panoptic": report.as_dict()})
+    return 0
+
+
+def _eval_video(
+    truth: Path,
+    predictions: Path,
+    json: Path | None,
+    apart: dict[str, bool],
+    *,
+    iou: Kind,
+    max_detections: int,
+) -> int:
+    report = video.compare(truth, predictions, iou, max_detections)
+    console = Console(highlight=False)
+    video.show(console, report, tables.FEW_CLASSES)
+    notices = [notice.replace("Raise max_detections", "Raise --max-detections") for notice in report.notices]
+    tracking = isinstance(report, TrackingReport)
+    ignored = [name for name, given in apart.items() if given]
+    if tracking and max_detections != 100:
+        ignored.append("--max-detections")
+    if ignored:
+        notices.append(
+            f"{', '.join(ignored)} mean nothing for {'MOTS' if tracking else 'YouTube-VIS'} files."
+        )
+    for notice in notices:
+        console.print(f"Note: {notice}", style="yellow", markup=False, soft_wrap=True)
+    if json is not None:
+        names: dict[str, object] = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
+        _write(json, names | {"tracking" if tracking else "videos": report.as_dict()})
     return 0
 
 

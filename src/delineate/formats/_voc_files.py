@@ -57,8 +57,12 @@ class Said:
 
 def is_tree(root: Path) -> bool:
     """Whether it is the layout of the development kit."""
-    kinds = ("SegmentationObject", "Annotations")
-    return (root / "JPEGImages").is_dir() and any((root / kind).is_dir() for kind in kinds)
+    if not (root / "JPEGImages").is_dir():
+        return False
+    texts = root / "Annotations"  # DAVIS has a folder for each video there
+    return (root / "SegmentationObject").is_dir() or (
+        texts.is_dir() and not any(item.is_dir() for item in texts.iterdir())
+    )
 
 
 def has_flat_files(root: Path) -> bool:
