@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from delineate.cli import _eval_tables as tables
 from delineate.dataset import Dataset
 from delineate.errors import DelineateError, FormatError
 from delineate.formats import mots, youtube_vis
@@ -27,6 +28,28 @@ _COUNTS = {"tp": "tp", "fn": "fn", "fp": "fp", "switches": "IDSW", "fragments": 
 def sniff(truth: Path) -> bool:
     """Whether the truth is about videos."""
     return youtube_vis.sniff(truth) or mots.sniff(truth)
+
+
+def run(
+    truth: Path, predictions: Path, apart: dict[str, bool], *, iou: Kind, max_detections: int
+) -> dict[str, object]:
+    """Evaluate and print; what comes back is for the JSON file. Options in `apart` mean nothing here."""
+    report = compare(truth, predictions, iou, max_detections)
+    tracking = isinstance(report, TrackingReport)
+    console = Console(highlight=False)
+    show(console, report, tables.FEW_CLASSES)
+    notices = [notice.replace("Raise max_detections", "Raise --max-detections") for notice in report.notices]
+    ignored = [name for name, given in apart.items() if given]
+    if tracking and max_detections != 100:
+        ignored.append("--max-detections")
+    if ignored:
+        notices.append(
+            f"{', '.join(ignored)} mean nothing for {'MOTS' if tracking else 'YouTube-VIS'} files."
+        )
+    for notice in notices:
+        console.print(f"Note: {notice}", style="yellow", markup=False, soft_wrap=True)
+    names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
+    return {**names, "tracking" if tracking else "videos": report.as_dict(), "notices": notices}
 
 
 def compare(truth: Path, predictions: Path, iou: Kind, max_detections: int) -> Report | TrackingReport:

@@ -27,7 +27,6 @@ from delineate.metrics.compare import Comparison, compare
 from delineate.metrics.explain import explain as explained
 from delineate.metrics.matching import matching
 from delineate.metrics.slices import Slice, slices
-from delineate.metrics.tracking import TrackingReport
 from delineate.metrics.verdicts import verdicts
 from delineate.report import Analysis, analyse, write_html
 
@@ -115,10 +114,9 @@ def eval_command(
     if coco_panoptic.sniff(truth):
         apart = {"--iou": iou != "mask", "--max-detections": max_detections != 100, **apart}
         return _eval_panoptic(truth, predictions, json, apart)
-    if video.sniff(truth):
-        return _eval_video(truth, predictions, json, apart, iou=iou, max_detections=max_detections)
-    if lvis.sniff(truth):
-        return _eval_lvis(truth, predictions, json, apart, iou=iou, max_detections=max_detections)
+    other = _eval_video if video.sniff(truth) else _eval_lvis if lvis.sniff(truth) else None
+    if other is not None:
+        return other(truth, predictions, json, apart, iou=iou, max_detections=max_detections)
     with _bar("Evaluating"):
         known = coco.read(truth)
         found, notices = inputs.predictions_of(predictions, truth, known)
@@ -224,23 +222,9 @@ def _eval_video(
     iou: Kind,
     max_detections: int,
 ) -> int:
-    report = video.compare(truth, predictions, iou, max_detections)
-    console = Console(highlight=False)
-    video.show(console, report, tables.FEW_CLASSES)
-    notices = [notice.replace("Raise max_detections", "Raise --max-detections") for notice in report.notices]
-    tracking = isinstance(report, TrackingReport)
-    ignored = [name for name, given in apart.items() if given]
-    if tracking and max_detections != 100:
-        ignored.append("--max-detections")
-    if ignored:
-        notices.append(
-            f"{', '.join(ignored)} mean nothing for {'MOTS' if tracking else 'YouTube-VIS'} files."
-        )
-    for notice in notices:
-        console.print(f"Note: {notice}", style="yellow", markup=False, soft_wrap=True)
+    content = video.run(truth, predictions, apart, iou=iou, max_detections=max_detections)
     if json is not None:
-        names: dict[str, object] = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
-        _write(json, names | {"tracking" if tracking else "videos": report.as_dict()})
+        _write(json, content)
     return 0
 
 
