@@ -1,18 +1,19 @@
-"""COCO AP: delineate against pycocotools on a synthetic set with COCO-like sizes.
+"""COCO AP of files: delineate against the other evaluators, on a synthetic set with COCO-like sizes.
 
-    python benchmarks/ap.py --images 500 --json ap.json
-    python benchmarks/ap.py --images 5000 --repeats 1     # as large as val2017; pycocotools needs minutes
+    python benchmarks/ap.py --images 500 --repeats 3 --json ap.json
+    python benchmarks/ap.py --images 5000 --peers ultrafast hotcoco faster    # as large as val2017
+    python benchmarks/ap.py --images 5000 --peers pycocotools --repeats 1     # takes minutes
 
-Both read the same two files and evaluate them; the precision arrays must be equal to the last bit. CPU time
-is the process's own (all threads), interleaved in one process; memory and time with imports come from a fresh
-process each.
-Needs pycocotools.
+Every run is a fresh process that imports, reads the same two files and evaluates them. Counted are the CPU time of
+the process (all threads) from its start, the wall time and the peak of resident memory; the parties take turns, the
+figures are medians. The precision arrays are compared with ours: equal to the last bit, or the greatest difference.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -111,63 +112,78 @@ def detections(rng, shapes, labels, classes):
     return found, names, scores
 
 
-def ours(folder: Path, iou: str) -> tuple[np.ndarray, dict[str, float]]:
+def ours(folder: Path, iou: str) -> np.ndarray:
     from delineate.formats import coco
     from delineate.metrics.ap import evaluate
 
-    start = time.process_time()
     truth = coco.read(folder / "truth.json")
-    found = coco.read_results(folder / "results.json", folder / "truth.json")
-    loaded = time.process_time()
-    report = evaluate(truth, found, iou=iou)
-    return report.precision, {"load": loaded - start, "evaluate": time.process_time() - loaded}
+    return evaluate(
+        truth, coco.read_results(folder / "results.json", folder / "truth.json"), iou=iou
+    ).precision
 
 
-def pycocotools(folder: Path, iou: str) -> tuple[np.ndarray, dict[str, float]]:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+def peer(name: str, folder: Path, iou: str) -> np.ndarray:
+    module, files, evaluator = PEERS[name]
+    coco = importlib.import_module(f"{module}{files}").COCO
+    run = getattr(importlib.import_module(f"{module}{evaluator[0]}"), evaluator[1])
+    truth = coco(str(folder / "truth.json"))
+    found = truth.loadRes(str(folder / "results.json"))
+    evaluation = run(truth, found, {"mask": "segm", "box": "bbox"}[iou])
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return np.asarray(evaluation.eval["precision"])
 
+
+# Name -> package, module of COCO, module and name of COCOeval.
+PEERS = {
+    "pycocotools": ("pycocotools", ".coco", (".cocoeval", "COCOeval")),
+    "faster": ("faster_coco_eval", "", ("", "COCOeval_faster")),
+    "hotcoco": ("hotcoco", "", ("", "COCOeval")),
+    "ultrafast": ("ultrafast_pycocotools", ".coco", (".cocoeval", "COCOeval")),
+}
+
+
+def child(side: str, folder: Path, iou: str) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
-        start = time.process_time()
-        truth = COCO(str(folder / "truth.json"))
-        found = truth.loadRes(str(folder / "results.json"))
-        loaded = time.process_time()
-        run = COCOeval(truth, found, {"mask": "segm", "box": "bbox"}[iou])
-        run.evaluate()
-        run.accumulate()
-        run.summarize()
-    return run.eval["precision"], {"load": loaded - start, "evaluate": time.process_time() - loaded}
-
-
-SIDES = {"delineate": ours, "pycocotools": pycocotools}
+        precision = ours(folder, iou) if side == "delineate" else peer(side, folder, iou)
+    spent = time.process_time()
+    np.save(folder / f"{side}.npy", precision)
+    # Not ru_maxrss: that one starts at the parent's size.
+    (peak,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    os.write(1, json.dumps({"cpu_s": spent, "peak_mb": int(peak) / 1024}).encode())
 
 
 def fresh(side: str, folder: Path, iou: str) -> dict[str, float]:
-    """One run in its own process: wall time with imports, peak memory."""
+    """One run in its own process."""
     start = time.perf_counter()
     command = [sys.executable, __file__, "--child", side, "--folder", str(folder), "--iou", iou]
-    peak = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return {"wall_s": time.perf_counter() - start, "peak_mb": peak}
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(f"{side}: {run.stderr.strip().splitlines()[-1]}")
+    found = json.loads(run.stdout[run.stdout.rindex('{"cpu_s"') :])
+    return found | {"wall_s": time.perf_counter() - start}
 
 
-def compare(folder: Path, iou: str, repeats: int) -> dict[str, object]:
-    times: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
-    precision = {}
+def compare(folder: Path, iou: str, peers: list[str], repeats: int) -> dict[str, object]:
+    runs: dict[str, list[dict[str, float]]] = {side: [] for side in ["delineate", *peers]}
     for _ in range(repeats):
-        for side, run in SIDES.items():
-            precision[side], spent = run(folder, iou)
-            times[side].append(spent)
-    assert np.array_equal(precision["delineate"], precision["pycocotools"]), "precision differs"
-    result: dict[str, object] = {}
-    for side in SIDES:
-        cpu = {
-            f"{part}_s": statistics.median(one[part] for one in times[side]) for part in ("load", "evaluate")
-        }
-        result[side] = cpu | {"cpu_s": sum(cpu.values())} | fresh(side, folder, iou)
-    theirs, mine = result["pycocotools"], result["delineate"]
-    result["ratio"] = {
-        key: theirs[key] / mine[key] for key in ("load_s", "evaluate_s", "cpu_s", "wall_s", "peak_mb")
-    }
+        for side, found in runs.items():
+            found.append(fresh(side, folder, iou))
+    result: dict[str, dict] = {}
+    mine = np.load(folder / "delineate.npy")
+    for side, found in runs.items():
+        result[side] = {key: statistics.median(one[key] for one in found) for key in found[0]}
+        theirs = np.load(folder / f"{side}.npy")
+        result[side]["difference"] = (
+            float(np.abs(mine - theirs).max()) if mine.shape == theirs.shape else "other shape"
+        )
+    print(f"\n{iou}: CPU s, wall s, peak MB, greatest difference of precision")
+    for side, row in result.items():
+        ratios = [f"({row[key] / result['delineate'][key]:.1f}x)" for key in ("cpu_s", "wall_s", "peak_mb")]
+        print(
+            f"  {side:12} {row['cpu_s']:7.2f} {ratios[0]:8} {row['wall_s']:7.2f} {ratios[1]:8} "
+            f"{row['peak_mb']:6.0f} {ratios[2]:8} {row['difference']}"
+        )
     return result
 
 
@@ -181,27 +197,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--iou", choices=["mask", "box"], nargs="+", default=["mask", "box"])
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--child", choices=SIDES, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--peers", choices=PEERS, nargs="*", default=["pycocotools"])
+    parser.add_argument("--child", choices=["delineate", *PEERS], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help="keep the generated files here")
     options = parser.parse_args()
     if options.child:
-        SIDES[options.child](options.folder, options.iou[0])
-        # Not ru_maxrss: that one starts at the parent's size.
-        (peak,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-        print(int(peak) / 1024)
+        child(options.child, options.folder, options.iou[0])
         return
     # Children inherit the affinity; the library asks it how many threads to use.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
-    with tempfile.TemporaryDirectory() as folder:
+    for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ.setdefault(name, str(options.threads))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)  # a folder given is filled once and kept
         summary: dict[str, object] = {"images": options.images, "threads": options.threads}
-        summary |= generate(Path(folder), options.images, options.seed)
+        if not (folder / "results.json").exists():
+            summary |= generate(folder, options.images, options.seed)
+        print(json.dumps(summary))
         for iou in options.iou:
-            summary[iou] = compare(Path(folder), iou, options.repeats)
-    text = json.dumps(summary, indent=1)
-    print(text)
+            summary[iou] = compare(folder, iou, options.peers, options.repeats)
     if options.json:
-        options.json.write_text(text + "\n")
+        options.json.write_text(json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

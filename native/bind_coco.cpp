@@ -3,6 +3,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "coco_scan.hpp"
@@ -90,6 +91,15 @@ MaskTexts chosen(const MaskTexts& texts, const Array1<int64_t>& rows, const Arra
         made.lengths.push_back(texts.lengths.at(static_cast<size_t>(rows(k))));
     }
     made.check();
+    if (texts.measures) {
+        TextMeasures some;
+        for (size_t k = 0; k < rows.size(); ++k) {
+            const size_t row = static_cast<size_t>(rows(k));
+            some.areas.push_back(texts.measures->areas[row]);
+            for (size_t n = 4 * row; n < 4 * row + 4; ++n) some.boxes.push_back(texts.measures->boxes[n]);
+        }
+        made.measures = std::make_shared<const TextMeasures>(std::move(some));
+    }
     return made;
 }
 
@@ -100,14 +110,26 @@ Rle decode(const MaskTexts& texts, int64_t picture) {
     return reader.all();
 }
 
-nb::tuple measure(const MaskTexts& texts, const Array1<uint8_t>& wanted, bool boxes) {
+// Shares a vector of something that others keep too; nobody writes to it.
+template <class T>
+nb::object share(const std::shared_ptr<const TextMeasures>& owner, const std::vector<T>& values, size_t columns = 1) {
+    auto* held = new std::shared_ptr<const TextMeasures>(owner);
+    const nb::capsule capsule(held, [](void* p) noexcept { delete static_cast<std::shared_ptr<const TextMeasures>*>(p); });
+    const size_t shape[] = {values.size() / columns, columns};
+    return nb::cast(nb::ndarray<nb::numpy, const T>(values.data(), columns > 1 ? 2 : 1, shape, capsule));
+}
+
+nb::tuple measure(MaskTexts& texts, const Array1<uint8_t>& wanted, bool boxes) {
     if (wanted.size() != texts.starts.size()) throw std::invalid_argument("measure: wanted must have a flag per mask.");
-    TextMeasures found;
+    std::shared_ptr<const TextMeasures> found;
     {
         const nb::gil_scoped_release unlocked;
-        found = measure_texts(texts, {wanted.data(), wanted.size()}, boxes, 0);
+        const std::span<const uint8_t> flags(wanted.data(), wanted.size());
+        found = std::make_shared<const TextMeasures>(measure_texts(texts, flags, boxes, 0));
+        const bool all = std::find(flags.begin(), flags.end(), 0) == flags.end();
+        if (all && boxes && found->broken.empty()) texts.measures = found;
     }
-    return nb::make_tuple(give(std::move(found.areas)), give(std::move(found.boxes), 4), give(std::move(found.broken)));
+    return nb::make_tuple(share(found, found->areas), share(found, found->boxes, 4), share(found, found->broken));
 }
 
 }  // namespace

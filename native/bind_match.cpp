@@ -37,14 +37,15 @@ auto lend(const Column<T>& column) {
     return nb::ndarray<nb::numpy, const T, nb::ndim<1>>(column);
 }
 
+std::vector<const Rle*> pointers(nb::handle images) {
+    std::vector<const Rle*> rles;
+    for (nb::handle image : images) rles.push_back(&nb::cast<const Rle&>(image));
+    return rles;
+}
+
 MaskSide side(nb::handle masks) {
-    MaskSide found;
-    if (!nb::isinstance<nb::tuple>(masks)) {
-        found.texts = &nb::cast<const MaskTexts&>(masks);
-    } else {
-        for (nb::handle image : masks) found.images.push_back(&nb::cast<const Rle&>(image));
-    }
-    return found;
+    if (nb::isinstance<nb::tuple>(masks)) return {pointers(masks), nullptr};
+    return {{}, &nb::cast<const MaskTexts&>(masks)};
 }
 
 struct PyTruths {

@@ -75,21 +75,22 @@ inline bool escape(const char*& p) {
     return true;
 }
 
+// Whether one of eight characters is a quote, a backslash, a control character or not ASCII.
+inline bool special(uint64_t block) {
+    constexpr uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
+    const auto below = [](uint64_t x, uint64_t bound) { return (x - kOnes * bound) & ~x; };
+    return ((below(block, 0x20) | below(block ^ kOnes * '"', 1) | below(block ^ kOnes * '\\', 1) | block) & kHigh) != 0;
+}
+
 // `p` is at the opening quote. `plain` becomes false where the string has escapes.
 inline bool string(const char*& p, std::string_view& text, bool& plain) {
     if (*p != '"') return false;
     const char* const begin = ++p;
     plain = true;
     for (;;) {
-        // 16 at a time, without a branch for each: compilers turn this into vector code.
-        for (;;) {
-            int special = 0;
-            for (int k = 0; k < 16; ++k) {
-                const unsigned char c = static_cast<unsigned char>(p[k]);
-                special |= (c < 0x20) | (c == '"') | (c == '\\') | (c >= 0x80);
-            }
-            if (special) break;
-            p += 16;
+        for (uint64_t block;; p += 8) {
+            std::memcpy(&block, p, 8);
+            if (special(block)) break;
         }
         while (*p != '"' && *p != '\\' && static_cast<signed char>(*p) >= 0x20) ++p;
         if (*p == '"') break;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <mutex>
 #include <stdexcept>
 
@@ -84,9 +85,16 @@ std::string_view MaskTexts::Reader::text(int64_t mask) {
 }
 
 std::span<const uint32_t> MaskTexts::Reader::runs(int64_t mask) {
+    const std::string_view found = source_.lengths[mask] == 0 ? std::string_view{} : text(mask);
     one_.counts.clear();
     one_.offsets.assign(1, 0);
-    append(source_.lengths[mask] == 0 ? std::string_view{} : text(mask), one_);
+    if (!found.empty() && found[0] == '{') {
+        bool list;
+        const std::string_view counts = open_rle(found.data(), list);
+        const auto runs = plain_counts(counts, list ? -1 : height_ * width_, scratch_);
+        if (!runs.empty()) return runs;
+    }
+    append(found, one_);
     return one_.runs(0);
 }
 
@@ -109,10 +117,11 @@ void MaskTexts::Reader::append(std::string_view text, Rle& target) {
     }
 }
 
-void MaskTexts::Reader::append_rle(const char* p, Rle& target) {
+std::string_view MaskTexts::Reader::open_rle(const char* p, bool& list) {
     int64_t size[2] = {-1, -1};
     std::string_view counts, key;
-    bool plain = true, simple, string = false, list = false;
+    bool plain = true, simple, string = false;
+    list = false;
     ++p;
     do {
         json::space(p);
@@ -129,7 +138,14 @@ void MaskTexts::Reader::append_rle(const char* p, Rle& target) {
             string = *p == '"';
             list = *p == '[';
             if (string) {
-                need(json::string(p, counts, plain));
+                // Most strings have no escape, and are looked at more closely when they are decoded.
+                const char* const quote = static_cast<const char*>(std::memchr(p + 1, '"', single_.data() + single_.size() - p - 1));
+                if (quote != nullptr && std::memchr(p, '\\', static_cast<size_t>(quote - p)) == nullptr) {
+                    counts = {p + 1, static_cast<size_t>(quote - p - 1)};
+                    p = quote + 1;
+                } else {
+                    need(json::string(p, counts, plain));
+                }
                 continue;
             }
             need(list);
@@ -148,8 +164,14 @@ void MaskTexts::Reader::append_rle(const char* p, Rle& target) {
         }
     } while (json::take(p, ','));
     need(json::take(p, '}') && *p == '\0' && (string || list) && size[0] == height_ && size[1] == width_);
-    if (string) {
-        append_string(plain ? counts : unescaped(counts, plain_), target);
+    return plain ? counts : unescaped(counts, plain_);
+}
+
+void MaskTexts::Reader::append_rle(const char* p, Rle& target) {
+    bool list;
+    const std::string_view counts = open_rle(p, list);
+    if (!list) {
+        append_string(counts, target);
     } else {
         const int64_t offsets[] = {0, static_cast<int64_t>(counts_.size())};
         delineate::append(target, from_counts(height_, width_, counts_, offsets));

@@ -10,6 +10,13 @@
 
 namespace delineate {
 
+// Area and tight box of masks.
+struct TextMeasures {
+    std::vector<double> areas;    // (N)
+    std::vector<float> boxes;     // (N, 4) x, y, width, height; or nothing
+    std::vector<int64_t> broken;  // masks that cannot be decoded, ascending
+};
+
 // Picture i has `sizes[2 i], sizes[2 i + 1]` (height, width) and owns masks [offsets[i], offsets[i + 1]); mask m is the text
 // of `lengths[m]` bytes (0: an empty mask) at `starts[m]` of the file.
 class MaskTexts {
@@ -17,6 +24,7 @@ class MaskTexts {
     std::shared_ptr<const File> file;
     std::vector<int64_t> sizes, offsets, starts;
     std::vector<int32_t> lengths;
+    std::shared_ptr<const TextMeasures> measures;  // of all masks, with boxes; or null
 
     int64_t pictures() const { return static_cast<int64_t>(offsets.size()) - 1; }
     // Throws std::invalid_argument where the columns do not belong together.
@@ -39,6 +47,8 @@ class MaskTexts {
         std::string_view text(int64_t mask);
         void append(std::string_view text, Rle& target);
         void append_rle(const char* p, Rle& target);
+        // Where a run-length mask keeps its counts: in counts_ if it is a list, else in the string that is returned.
+        std::string_view open_rle(const char* p, bool& list);
         void append_polygons(const char* p, Rle& target);
 
         const MaskTexts& source_;
@@ -48,16 +58,11 @@ class MaskTexts {
         Rle one_;
         std::vector<double> xy_;
         std::vector<int64_t> points_;
-        std::vector<uint32_t> counts_;
+        std::vector<uint32_t> counts_, scratch_;
     };
 };
 
-// Area and tight box of the masks that are wanted, 0 for the others.
-struct TextMeasures {
-    std::vector<double> areas;  // (N)
-    std::vector<float> boxes;   // (N, 4) x, y, width, height
-    std::vector<int64_t> broken;  // masks that cannot be decoded, ascending
-};
+// Of the masks that are wanted; 0 for the others.
 TextMeasures measure_texts(const MaskTexts& texts, std::span<const uint8_t> wanted, bool boxes, unsigned threads);
 
 }  // namespace delineate

@@ -1,6 +1,7 @@
 #include "match.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -129,16 +130,24 @@ void rank(const Detections& detections, const Cells& cells, Ranking& ranking) {
         }
         ranking.offsets.push_back(static_cast<int64_t>(scores.size()));
     }
-    std::vector<int64_t> order(scores.size());
-    std::iota(order.begin(), order.end(), int64_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return better(scores[a], scores[b]); });
+    struct Item {
+        double score;
+        int64_t at;
+    };
+    std::vector<Item> order;
+    order.reserve(scores.size());
+    for (const double score : scores) order.push_back({score, static_cast<int64_t>(order.size())});
+    std::sort(order.begin(), order.end(), [](const Item& a, const Item& b) {
+        if (better(a.score, b.score)) return true;
+        return !better(b.score, a.score) && a.at < b.at;
+    });
     ranking.place.resize(order.size());
     ranking.scores.resize(order.size());
     ranking.rank.resize(order.size());
     for (size_t p = 0; p < order.size(); ++p) {
-        ranking.place[order[p]] = static_cast<int64_t>(p);
-        ranking.scores[p] = scores[order[p]];
-        ranking.rank[p] = ranks[order[p]];
+        ranking.place[order[p].at] = static_cast<int64_t>(p);
+        ranking.scores[p] = order[p].score;
+        ranking.rank[p] = ranks[order[p].at];
     }
 }
 
@@ -197,30 +206,45 @@ void match_cell(const Truths& truths, const Detections& detections, const Cells&
     }
 }
 
-// One curve. Precision only needs looking at where a hit is: in between it falls, and recall stands still.
-void trace(const Verdicts& verdicts, const Ranking& ranking, const std::vector<int64_t>& places, uint32_t bit,
-           std::vector<std::array<double, 2>>& points, const std::vector<double>& recalls, double* precision,
-           double* recall, double* scores, size_t stride) {
-    points.clear();  // (envelope of precision, score) at the n-th hit
-    int64_t misses = 0;
-    for (const int64_t p : places) {
-        if (verdicts.hit[p] & bit) {
-            const double tp = static_cast<double>(points.size() + 1);
-            points.push_back({tp / (static_cast<double>(misses) + tp + kEpsilon), ranking.scores[p]});
-        } else {
-            misses += !(verdicts.ignored[p] & bit);
+// A curve as it is built: one point per hit. In between precision falls, and recall stands still.
+struct Curve {
+    std::vector<std::array<double, 2>> points;  // (envelope of precision, score) at the n-th hit
+
+    void read(const Ranking& ranking, const std::vector<int64_t>& places, int64_t truths, const std::vector<double>& recalls,
+              double* precision, double* recall, double* scores, size_t stride) {
+        const double positives = static_cast<double>(truths);
+        *recall = static_cast<double>(points.size()) / positives;
+        for (size_t i = points.size(); i-- > 1;) points[i - 1][0] = std::max(points[i - 1][0], points[i][0]);
+        size_t hits = 0;
+        for (size_t r = 0; r < recalls.size(); ++r, precision += stride, scores += stride) {
+            while (hits <= points.size() && static_cast<double>(hits) / positives < recalls[r]) ++hits;
+            const bool reached = hits <= points.size() && !places.empty();
+            const size_t at = hits > 0 ? hits - 1 : 0;
+            *precision = reached && !points.empty() ? points[at][0] : 0;
+            *scores = !reached ? 0 : hits > 0 ? points[at][1] : ranking.scores[places.front()];
         }
     }
-    const double positives = static_cast<double>(verdicts.positives);
-    *recall = static_cast<double>(points.size()) / positives;
-    for (size_t i = points.size(); i-- > 1;) points[i - 1][0] = std::max(points[i - 1][0], points[i][0]);
-    size_t hits = 0;
-    for (size_t r = 0; r < recalls.size(); ++r, precision += stride, scores += stride) {
-        while (hits <= points.size() && static_cast<double>(hits) / positives < recalls[r]) ++hits;
-        const bool reached = hits <= points.size() && !places.empty();
-        const size_t at = hits > 0 ? hits - 1 : 0;
-        *precision = reached && !points.empty() ? points[at][0] : 0;
-        *scores = !reached ? 0 : hits > 0 ? points[at][1] : ranking.scores[places.front()];
+};
+
+// The curves of a whole block of thresholds at once: most detections are missed or ignored at all of them.
+void trace(const Verdicts& verdicts, const Ranking& ranking, const std::vector<int64_t>& places, std::span<Curve> curves) {
+    const uint32_t every = curves.size() == kBlock ? ~uint32_t{0} : (uint32_t{1} << curves.size()) - 1;
+    int64_t everywhere = 0;                    // misses at all thresholds
+    std::array<int64_t, kBlock> somewhere{};  // at some only
+    for (Curve& curve : curves) curve.points.clear();
+    for (const int64_t p : places) {
+        const uint32_t hit = verdicts.hit[p], missed = every & ~(hit | verdicts.ignored[p]);
+        for (uint32_t left = hit; left != 0; left &= left - 1) {
+            const size_t t = static_cast<size_t>(std::countr_zero(left));
+            const double tp = static_cast<double>(curves[t].points.size() + 1);
+            const double misses = static_cast<double>(everywhere + somewhere[t]);
+            curves[t].points.push_back({tp / (misses + tp + kEpsilon), ranking.scores[p]});
+        }
+        if (missed == every) {
+            ++everywhere;
+        } else {
+            for (uint32_t left = missed; left != 0; left &= left - 1) ++somewhere[static_cast<size_t>(std::countr_zero(left))];
+        }
     }
 }
 
@@ -235,7 +259,7 @@ void curves_of(const Truths& truths, const Detections& detections, const Cells& 
             if (ranking.rank[p] < protocol.max_detections[m]) places[m].push_back(static_cast<int64_t>(p));
     std::vector<uint32_t> taken;
     std::vector<uint8_t> ignore;
-    std::vector<std::array<double, 2>> points;
+    std::array<Curve, kBlock> found;
     Verdicts verdicts;
     verdicts.hit.resize(ranking.rank.size());
     verdicts.ignored.resize(ranking.rank.size());
@@ -247,14 +271,15 @@ void curves_of(const Truths& truths, const Detections& detections, const Cells& 
             match_cell(truths, detections, cells, *ranking.cells[c], protocol.ranges[area], block,
                        ranking.place.data() + ranking.offsets[c], taken, ignore, verdicts);
         if (verdicts.positives == 0) return;
-        for (size_t t = 0; t < n; ++t)
-            for (size_t m = 0; m < M; ++m) {
-                const size_t tail = (static_cast<size_t>(label) * A + area) * M + m;
+        for (size_t m = 0; m < M; ++m) {
+            trace(verdicts, ranking, places[m], {found.data(), n});
+            const size_t tail = (static_cast<size_t>(label) * A + area) * M + m;
+            for (size_t t = 0; t < n; ++t) {
                 const size_t at = (t0 + t) * R * stride + tail;
-                trace(verdicts, ranking, places[m], uint32_t{1} << t, points, protocol.recalls,
-                      curves.precision.data() + at, curves.recall.data() + (t0 + t) * stride + tail,
-                      curves.scores.data() + at, stride);
+                found[t].read(ranking, places[m], verdicts.positives, protocol.recalls, curves.precision.data() + at,
+                              curves.recall.data() + (t0 + t) * stride + tail, curves.scores.data() + at, stride);
             }
+        }
     }
 }
 

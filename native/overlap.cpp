@@ -28,6 +28,16 @@ class SideReader {
     std::span<const uint32_t> runs(int64_t mask) {
         return texts_ ? texts_->runs(mask) : side_.images[image_]->runs(mask - offsets_[image_]);
     }
+    // Area and tight box of a mask, where they are known before it is decoded.
+    bool measured(int64_t mask, int64_t& area, Box& box) const {
+        if (!texts_ || !side_.texts->measures) return false;
+        const TextMeasures& all = *side_.texts->measures;
+        const float* const row = all.boxes.data() + 4 * mask;
+        area = static_cast<int64_t>(all.areas[mask]);
+        box = {static_cast<int64_t>(row[0]), static_cast<int64_t>(row[1]), static_cast<int64_t>(row[0] + row[2]),
+               static_cast<int64_t>(row[1] + row[3])};
+        return true;
+    }
     int64_t height() const { return texts_ ? texts_->height() : side_.images[image_]->height; }
 
    private:
@@ -108,23 +118,32 @@ class MaskOverlap final : public Overlap {
         }
 
         void row(int64_t detection, double floor, std::span<double> out) override {
+            std::fill(out.begin(), out.end(), 0.0);
+            if (detections_.measured(detection, mine_.area, mine_.box)) {
+                bool any = false;
+                for (size_t g = 0; g < count_ && !any; ++g) any = possible(shapes_[g], crowd_[g] != 0, floor);
+                if (!any) return;  // most masks need never be decoded
+            }
             mine_.read(detections_.runs(detection), detections_.height());
-            for (size_t g = 0; g < count_; ++g) out[g] = one(shapes_[g], crowd_[g] != 0, floor);
+            for (size_t g = 0; g < count_; ++g) {
+                const bool crowd = crowd_[g] != 0;
+                const Shape& truth = shapes_[g];
+                if (possible(truth, crowd, floor)) out[g] = ratio(shared(mine_.edges, truth.edges), mine_, truth, crowd);
+            }
         }
 
         SideReader& truths() { return truths_; }
         SideReader& detections() { return detections_; }
 
        private:
-        double one(const Shape& truth, bool crowd, double floor) const {
+        // No more than the common part of the boxes can be shared: enough to reject most pairs without a look at the runs.
+        bool possible(const Shape& truth, bool crowd, double floor) const {
             const Box &a = mine_.box, &b = truth.box;
             const int64_t width = std::min(a.x1, b.x1) - std::max(a.x0, b.x0);
             const int64_t height = std::min(a.y1, b.y1) - std::max(a.y0, b.y0);
-            if (width <= 0 || height <= 0) return 0;
-            // No more than this can be shared: enough to reject most pairs without a look at the runs.
+            if (width <= 0 || height <= 0) return false;
             const int64_t most = std::min({width * height, mine_.area, truth.area});
-            if (ratio(most, mine_, truth, crowd) < floor * (1 - 1e-9)) return 0;
-            return ratio(shared(mine_.edges, truth.edges), mine_, truth, crowd);
+            return ratio(most, mine_, truth, crowd) >= floor * (1 - 1e-9);
         }
 
         SideReader truths_, detections_;

@@ -88,4 +88,42 @@ void append_string(std::string_view text, Rle& target) {
     writer.finish();
 }
 
+std::span<const uint32_t> plain_counts(std::string_view text, int64_t pixels, std::vector<uint32_t>& scratch) {
+    if (scratch.size() < text.size()) scratch.resize(2 * text.size());
+    uint32_t* const counts = scratch.data();
+    const char *p = text.data(), *const end = p + text.size();
+    int64_t before[2] = {0, 0}, sum = 0;  // the counts one and two places back
+    size_t n = 0;
+    for (; p < end; ++n) {
+        const unsigned first = static_cast<unsigned>(static_cast<unsigned char>(p[0])) - 48;
+        const unsigned second = static_cast<unsigned>(static_cast<unsigned char>(p[1])) - 48;
+        const unsigned more = (first >> 5) & 1;
+        int64_t x;
+        if (first > 63 || (more && second > 31)) {  // three characters or more, or none of the alphabet
+            x = 0;
+            unsigned c = 0x20, shift = 0;
+            for (; c & 0x20; shift += 5) {
+                if (p == end || shift == 35) return {};
+                c = static_cast<unsigned>(static_cast<unsigned char>(*p++)) - 48;
+                if (c > 63) return {};
+                x |= static_cast<int64_t>(c & 0x1f) << shift;
+            }
+            x -= static_cast<int64_t>((c >> 4) & 1) << shift;
+        } else {  // one or two, without a branch between them: that one would be guessed wrong too often
+            const int64_t sign = int64_t{16} << (5 * more);
+            x = ((static_cast<int64_t>(first & 31) | static_cast<int64_t>(more ? second << 5 : 0)) ^ sign) - sign;
+            p += 1 + more;
+        }
+        if (n > 2) x += before[1];
+        if (x < (n > 0)) return {};
+        sum += x;
+        if (sum > pixels) return {};
+        before[1] = before[0];
+        before[0] = x;
+        counts[n] = static_cast<uint32_t>(x);
+    }
+    if (p != end || sum != pixels || pixels > std::numeric_limits<uint32_t>::max()) return {};
+    return {counts, n};
+}
+
 }  // namespace delineate

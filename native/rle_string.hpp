@@ -19,4 +19,9 @@ Rle from_strings(int64_t height, int64_t width, std::span<const std::string_view
 // be thrown away.
 void append_string(std::string_view text, Rle& target);
 
+// The quick way for strings as they should be: their counts, if those are canonical and sum to `pixels`; else nothing, and
+// append_string knows why. The result lies in `scratch`, which only grows. One byte behind the
+// text must be readable.
+std::span<const uint32_t> plain_counts(std::string_view text, int64_t pixels, std::vector<uint32_t>& scratch);
+
 }  // namespace delineate

@@ -267,7 +267,8 @@ def _measured(
     wanted = unknown | ~boxed
     if rle is not None:
         wanted |= rle.view(np.bool_)
-    found, tight, broken = texts.measure(wanted.view(np.uint8), not boxed.all())
+    # Boxes of all masks spare evaluation to decode most of them.
+    found, tight, broken = texts.measure(wanted.view(np.uint8), bool(wanted.all()) or not boxed.all())
     if len(broken):
         return None
     whole: Any = tight
