@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nasty import nasty
+from nasty import SIZE, nasty
 
 from delineate import formats
-from delineate.dataset import Dataset
+from delineate.dataset import Dataset, Record
 from delineate.errors import DelineateError
+from delineate.image import write_image
+from delineate.instances import Instances
+from delineate.masks import Masks
 
 
 def target(module, folder):
@@ -161,3 +164,58 @@ def test_damaged_files_never_fail_otherwise(name, data, tmp_path_factory):
     with contextlib.suppress(DelineateError):
         module.read(path)
     module.sniff(path)
+
+
+FOLDERS = [name for name in formats.names() if not formats.get(name).SUFFIX]
+
+
+def plain(folder, *places):
+    """One object in each of some pictures."""
+    dense = np.zeros((1, *SIZE), bool)
+    dense[0, 2:6, 3:9] = True
+    records = []
+    for n, place in enumerate(places):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        write_image(folder / place, np.full((*SIZE, 3), n, np.uint8))
+        masks = Masks.from_dense(np.roll(dense, n, axis=2))
+        records.append(Record(folder / place, SIZE, Instances.of(masks), n + 1, split="train"))
+    return Dataset(tuple(records), ("cell",))
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_pictures_of_one_name_stay_apart(name, tmp_path):
+    dataset = plain(tmp_path, "a/1.png", "b/1.png", "b/1.jpg", "c/1.PNG", "c/1_2.png")
+    formats.write(dataset, tmp_path / "out", name)
+    back = formats.read(tmp_path / "out")
+    content = {record.path.read_bytes(): record.instances.masks for record in back}
+    assert len(back) == len(content) == len(dataset)
+    assert all(content[record.path.read_bytes()] == record.instances.masks for record in dataset)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_is_written_wholly_or_not_at_all(name, tmp_path):
+    dataset = plain(tmp_path, "a/1.png", "a/2.png")
+    (tmp_path / "a" / "2.png").unlink()
+    with pytest.raises(DelineateError, match=r"2\.png.*picture must exist to be placed"):
+        formats.write(dataset, tmp_path / "out", name)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises((DelineateError, OSError), match="folder"):
+        formats.write(plain(tmp_path, "a/1.png"), tmp_path / "out", name)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_files_that_were_cut_off_are_named(name, tmp_path):
+    module = formats.get(name)
+    (tmp_path / "pictures").mkdir()
+    path = target(module, tmp_path)
+    module.write(nasty(tmp_path / "pictures", module.KEEPS), path)
+    files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file() and not f.is_symlink()]
+    for file in files:
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+        with contextlib.suppress(DelineateError):
+            module.read(path)
+        file.write_bytes(content)

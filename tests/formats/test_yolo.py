@@ -254,10 +254,8 @@ def test_other_classes_make_the_side_file_void(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        (None, '"delineate" must say labels, sha256'),
+        (None, '"delineate" must say labels and sha256'),
         ({"labels": 1}, "Expected `str`, got `int`"),
-        ({"labels": "x.txt", "sha256": "", "frame": 1}, "video and frame must be given together"),
-        ({"labels": "x.txt", "sha256": "", "split": ""}, "split must be a name"),
         ({"labels": "../../x.txt", "sha256": ""}, "name must lead to a file under out"),
     ],
 )

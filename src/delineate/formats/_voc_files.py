@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -272,11 +273,13 @@ def write_palette(path: Path, array: NDArray[np.uint8]) -> None:
     picture.save(path, "PNG")
 
 
+@functools.cache
 def palette() -> NDArray[np.uint8]:
-    """(256, 3) VOC's colours: the bits of the number, dealt to red, green and blue from the top bit down."""
+    """(256, 3) VOC's colours, read-only: the bits of the number, dealt to red, green and blue from the top bit down."""
     numbers = np.arange(256)
     colours = np.zeros((256, 3), np.uint8)
     for place in range(8):
         for channel in range(3):
             colours[:, channel] |= (((numbers >> (3 * place + channel)) & 1) << (7 - place)).astype(np.uint8)
+    colours.flags.writeable = False
     return colours

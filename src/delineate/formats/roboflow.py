@@ -25,8 +25,8 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _pictures, coco
 
-KEEPS = coco.KEEPS | {"splits"}
-"""What ``read(write(dataset))`` preserves: what each COCO file does, and the splits."""
+KEEPS = coco.KEEPS
+"""What ``read(write(dataset))`` preserves: what each COCO file does."""
 SUFFIX = ""
 
 _NAME = "_annotations.coco.json"

@@ -41,7 +41,7 @@ from delineate.formats import _yolo_text as yolo_text
 from delineate.formats import _yolo_yaml as yolo_yaml
 from delineate.image import read_size
 
-KEEPS = coco.KEEPS | {"splits", "videos"}
+KEEPS = coco.KEEPS
 """What ``read(write(dataset))`` preserves."""
 KEEPS_ALONE = frozenset(
     {
@@ -60,9 +60,7 @@ KEEPS_ALONE = frozenset(
 SUFFIX = ""
 SIDE_FILE = "delineate.labels.json"
 
-_KEY = (
-    "delineate"  # of the side file's pictures: where the label file is, what it held, split, video and frame
-)
+_KEY = "delineate"  # of the side file's pictures: where the label file is, and what it held
 
 _log = logging.getLogger("delineate")
 
@@ -70,9 +68,6 @@ _log = logging.getLogger("delineate")
 class _Mark(msgspec.Struct):
     labels: str
     sha256: str
-    split: str | None = None
-    video: int | str | None = None
-    frame: int | None = None
 
 
 def sniff(path: str | Path) -> bool:
@@ -181,10 +176,10 @@ def _from_side_file(
     edited = gone = 0
     for record in side:
         attributes = dict(record.attributes)
-        label, digest, place = _mark(path, record, attributes.pop(_KEY, None))
+        label, digest = _mark(path, record, attributes.pop(_KEY, None))
         content = _content(label)
         if content is not None and _digest(content) == digest:
-            found[label] = record.replace(attributes=attributes, **place)
+            found[label] = record.replace(attributes=attributes)
         elif label in labels:
             edited += 1
         else:
@@ -196,17 +191,15 @@ def _from_side_file(
     return found, side.attributes
 
 
-def _mark(path: Path, record: Record, mark: object) -> tuple[Path, str, dict[str, object]]:
-    """What the side file says of a picture: its label file, the digest of that, and its split, video and frame."""
+def _mark(path: Path, record: Record, mark: object) -> tuple[Path, str]:
+    """What the side file says of a picture's label file: where it is, and its digest."""
     where = f"image {record.id}"
     try:
         known = msgspec.convert(mark, _Mark)
-        record.replace(split=known.split, video=known.video, frame=known.frame)
-    except (msgspec.ValidationError, ValueError, TypeError) as error:
-        text = f'"{_KEY}" must say labels, sha256, split, video and frame: {error}. Delete the file to do without it.'
+    except msgspec.ValidationError as error:
+        text = f'"{_KEY}" must say labels and sha256: {error}. Delete the file to do without it.'
         raise FormatError(path, where, text) from error
-    label = _pictures.inside(path.parent, known.labels, where, path)
-    return label, known.sha256, {"split": known.split, "video": known.video, "frame": known.frame}
+    return _pictures.inside(path.parent, known.labels, where, path), known.sha256
 
 
 def _digest(content: bytes) -> str:
@@ -248,7 +241,7 @@ def write(
             (folder / label).write_bytes(content)
             if record.path is not None:
                 _pictures.place(record.path, picture, pictures)
-            mark = _Mark(label.as_posix(), _digest(content), record.split, record.video, record.frame)
+            mark = _Mark(label.as_posix(), _digest(content))
             there = picture if record.path is not None and pictures != "leave" else record.path
             placed.append(
                 record.replace(path=there, attributes={**record.attributes, _KEY: msgspec.to_builtins(mark)})
