@@ -102,8 +102,12 @@ def curves(analysis: Analysis) -> Part:
         (f"{level:.2f}", *(float(v) for v in _at(mean[t], (0, 20, 40, 60, 80, 100))))
         for t, level in enumerate(report.thresholds)
     ]
-    headings = ("IoU", *(f"at recall {recall / 100:.1f}" for recall in (0, 20, 40, 60, 80, 100)))
-    table = page.table(headings, rows, caption="Precision, mean of all classes")
+    headings = ("IoU", *(f"{recall / 100:.1f}" for recall in (0, 20, 40, 60, 80, 100)))
+    table = page.table(
+        headings,
+        rows,
+        caption="Precision at recall 0.0 to 1.0" + (", mean of all classes" if several else ""),
+    )
     if not several:
         return Part("curves", "Precision and recall", f'<div class="columns">{made}{table}</div>')
     return Part("curves", "Precision and recall", made + page.folded("The numbers", table))
