@@ -17,6 +17,7 @@ from turns import Job, options, report
 
 from delineate import algebra
 from delineate.masks import Masks
+from delineate.threads import set_num_threads
 
 HEIGHT, WIDTH = SIZE = 480, 640
 MASKS, BANDS = 1000, 200
@@ -153,6 +154,19 @@ def band_jobs(peers, masks, rles) -> dict[str, Job]:
     return jobs
 
 
+def alone(work):
+    """The same on one thread."""
+
+    def run():
+        set_num_threads(1)
+        try:
+            return work()
+        finally:
+            set_num_threads(None)
+
+    return run
+
+
 def main() -> None:
     chosen = options(__doc__, rounds=7)
     peers = installed()
@@ -164,6 +178,9 @@ def main() -> None:
     jobs |= (
         polygon_jobs(peers, shapes, masks, rles) | overlap_jobs(peers, rng) | band_jobs(peers, masks, rles)
     )
+    if chosen.threads > 1:
+        for job in jobs.values():
+            job["delineate on 1"] = alone(job["delineate"])
     report(jobs, chosen)
 
 

@@ -1,6 +1,8 @@
 // The Python module. Each binding file adds its functions; arguments arrive checked by the Python side.
 #include <nanobind/nanobind.h>
 
+#include "threads.hpp"
+
 namespace nb = nanobind;
 
 void bind_masks(nb::module_&);
@@ -14,9 +16,20 @@ void bind_shape(nb::module_&);
 void bind_codecs(nb::module_&);
 void bind_outline(nb::module_&);
 
+namespace {
+
+void bind_threads(nb::module_& m) {
+    using namespace nb::literals;
+    m.def("threads", &delineate::available_threads);
+    m.def("choose_threads", [](unsigned count) { delineate::chosen_threads = count; }, "count"_a);
+}
+
+}  // namespace
+
 NB_MODULE(_core, m) {
     nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no mistake of the user's
     m.doc() = "delineate's native core: run-length masks, picture kernels, decoding, matching.";
+    bind_threads(m);
     bind_masks(m);
     bind_images(m);
     bind_decode(m);

@@ -181,12 +181,12 @@ Rle encode_columns(const uint8_t* dense, int64_t n, int64_t height, int64_t widt
 
 void decode_rows(const Rle& rle, uint8_t* dense, bool clear) {
     const int64_t work = 16 * static_cast<int64_t>(rle.counts.size()) + (clear ? rle.size() * rle.pixels() / 16 : 0);
-    parallel_for(rle.size(), worth_a_thread(rle.size(), work), 0, [&](int64_t begin, int64_t end) {
+    parallel_for(rle.size(), chunk_size(rle.size(), work), 0, [&](int64_t begin, int64_t end) {
+        // Many masks at once: a long stretch is written past the cache, which spares reading it first.
+        if (clear) std::memset(dense + begin * rle.pixels(), 0, static_cast<size_t>((end - begin) * rle.pixels()));
         RowReader rows;
         for (int64_t i = begin; i < end; ++i) {
             uint8_t* mask = dense + i * rle.pixels();
-            // Right before the mask is painted, while it is in the cache.
-            if (clear) std::memset(mask, 0, static_cast<size_t>(rle.pixels()));
             rows.for_each_run(rle.runs(i), rle.height, [&](int64_t y, int64_t x0, int64_t x1) {
                 std::memset(mask + y * rle.width + x0, 1, static_cast<size_t>(x1 - x0));
             });

@@ -15,8 +15,13 @@
 
 namespace delineate {
 
-// Number of CPUs that this process may use (respects taskset and cgroup cpusets, unlike hardware_concurrency).
+// What the user asked for; 0: as many threads as there are CPUs.
+inline std::atomic<unsigned> chosen_threads{0};
+
+// How many threads a call may use: what the user chose, else the number of CPUs that this process may use (which respects
+// taskset and cgroup cpusets, unlike hardware_concurrency).
 inline unsigned available_threads() {
+    if (const unsigned chosen = chosen_threads.load(std::memory_order_relaxed)) return chosen;
 #ifdef __linux__
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));

@@ -38,6 +38,10 @@ void check_codecs(Pixels pixels) {
     const Rle rle = encode(pixels);
     test::check_canonical(rle);
     CHECK(decode(rle) == pixels);
+    Pixels used = pixels;
+    std::fill(used.values.begin(), used.values.end(), uint8_t{7});
+    decode_rows(rle, used.values.data(), true);
+    CHECK(used == pixels);
     std::vector<uint8_t> columns;
     for (int64_t i = 0; i < pixels.n; ++i)
         for (int64_t x = 0; x < pixels.width; ++x)
@@ -143,6 +147,7 @@ int main() {
     Random random(1);
     for (int round = 0; round < 300; ++round) {
         const int64_t n = random.below(4);
+        chosen_threads = static_cast<unsigned>(random.below(4));  // results do not depend on it
         const Pixels pixels = test::random_pixels(random, n, random.below(140), random.below(140));
         check_codecs(pixels);
         check_geometry(pixels, random);

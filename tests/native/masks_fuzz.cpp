@@ -99,7 +99,8 @@ void fuzz_polygons(Random& random) {
         std::vector<int64_t> points{0}, parts{0};
         for (int64_t i = random.below(4); i > 0; --i) {
             for (int64_t p = random.below(3); p > 0; --p) {
-                for (int64_t k = random.between(3, 10); k > 0; --k) {
+                // Some with more crossings in a column than are kept beside it.
+                for (int64_t k = random.between(3, random.below(8) ? 10 : 60); k > 0; --k) {
                     const bool again = xy.size() > 8 && random.below(5) == 0;
                     xy.push_back(again ? xy[xy.size() - 8] : coordinate(random));
                     xy.push_back(again ? xy[xy.size() - 8] : coordinate(random));

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from delineate.errors import RuntimeFailure
 from delineate.runtimes import Port
+from delineate.threads import get_num_threads
 
 _DTYPES = {
     "float": "float32",
@@ -33,7 +33,7 @@ class OnnxRuntime:
 
     Args:
         model: A path, or the content of a model file (weights included).
-        threads: Threads of one call, at least 1; None = as many CPUs as the process may use.
+        threads: Threads of one call, at least 1; None = `delineate.threads.get_num_threads()`.
 
     Raises:
         RuntimeFailure: The file is missing, ONNX Runtime refuses it, or it is not installed.
@@ -51,7 +51,7 @@ class OnnxRuntime:
             ) from error
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or _available()
+        options.intra_op_num_threads = threads or get_num_threads()
         options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = (
@@ -101,13 +101,6 @@ class OnnxRuntime:
 
     def __repr__(self) -> str:
         return f"OnnxRuntime({self.source!r})"
-
-
-def _available() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _port(node: Any) -> Port:  # noqa: ANN401 - onnxruntime has no types
