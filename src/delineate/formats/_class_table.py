@@ -1,4 +1,4 @@
-"""Which object is of which class, beside formats without classes: `label_maps`, `png_per_object`, `davis`.
+"""Which object is of which class, beside formats without classes: `label_maps`, `png_per_object`, `davis` ...
 
 `classes.json` in the root of a data set::
 
