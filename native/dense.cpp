@@ -183,7 +183,8 @@ void decode_rows(const Rle& rle, uint8_t* dense, bool clear) {
     const int64_t work = 16 * static_cast<int64_t>(rle.counts.size()) + (clear ? rle.size() * rle.pixels() / 16 : 0);
     parallel_for(rle.size(), chunk_size(rle.size(), work), 0, [&](int64_t begin, int64_t end) {
         // Many masks at once: a long stretch is written past the cache, which spares reading it first.
-        if (clear) std::memset(dense + begin * rle.pixels(), 0, static_cast<size_t>((end - begin) * rle.pixels()));
+        if (clear && rle.pixels() > 0)
+            std::memset(dense + begin * rle.pixels(), 0, static_cast<size_t>((end - begin) * rle.pixels()));
         RowReader rows;
         for (int64_t i = begin; i < end; ++i) {
             uint8_t* mask = dense + i * rle.pixels();
