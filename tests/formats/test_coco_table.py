@@ -1,6 +1,9 @@
 """The native reader of COCO files against the one of msgspec, which reads what the native one leaves."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,3 +179,42 @@ def test_tiny_files(tmp_path, text):
     with (tmp_path / "a.json").open("rb") as file:
         assert (_core.coco_scan(file.fileno(), True) is not None) == (text == b"[]")
         assert (_core.coco_scan(file.fileno(), False) is not None) == (text == b'{"annotations":[]}')
+
+
+def test_memory_does_not_follow_the_masks(tmp_path):
+    """Per detection some 150 bytes at most are held, though each takes 2 kB of the file here."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("needs /proc to know the peak of memory")
+    pictures, each = 100, 100
+    rng = np.random.default_rng(0)
+    noise = Masks.from_dense(rng.random((1, 60, 80)) < 0.5).to_rle()[0]
+    text = json.dumps({"size": [60, 80], "counts": noise["counts"]})
+    assert len(text) > 1000
+    images = [{"id": n, "height": 60, "width": 80} for n in range(pictures)]
+    head = {"images": images, "categories": [{"id": 1, "name": "a"}]}
+    known = [
+        f'{{"id": {n + 1}, "image_id": {n}, "category_id": 1, "area": 900, "segmentation": {text}}}'
+        for n in range(pictures)
+    ]
+    (tmp_path / "t.json").write_text(json.dumps(head)[:-1] + ', "annotations": [' + ",".join(known) + "]}")
+    scores = rng.random(pictures * each).round(3).tolist()
+    entry = '{{"image_id": {}, "category_id": 1, "score": {}, "segmentation": {}}}'
+    rows = [entry.format(n // each, score, text) for n, score in enumerate(scores)]
+    for name, part in (("few", rows[:each]), ("all", rows)):
+        (tmp_path / f"{name}.json").write_text("[" + ",".join(part) + "]")
+    script = """
+import re, sys
+from pathlib import Path
+from delineate.formats import coco
+from delineate.metrics.ap import evaluate
+truth = coco.read(sys.argv[1] + "/t.json")
+evaluate(truth, coco.read_results(sys.argv[1] + "/" + sys.argv[2] + ".json", sys.argv[1] + "/t.json"))
+print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+    peaks = []
+    for name in ("few", "all"):
+        command = [sys.executable, "-c", script, str(tmp_path), name]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024)
+    size = (tmp_path / "all.json").stat().st_size
+    assert size > 10 << 20
+    assert peaks[1] - peaks[0] < (4 << 20) + 150 * len(rows)
