@@ -26,7 +26,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200p
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; } caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .2rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, td:has(.bar) { text-align: left; }
 .bar { display: inline-block; height: .7em; background: #0072b2; vertical-align: baseline; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 1rem; }
 figure { margin: 0; background: var(--soft); border-radius: 6px; overflow: hidden; }
