@@ -24,7 +24,7 @@ LINES = ("point", "points", "line", "linestrip")
 
 _KNOWN = ("label", "points", "shape_type", "group_id", "mask")
 _MAX_CORNERS = 10_000  # of a circle
-_LARGEST = 1e9
+_LARGEST = 1e7  # pixels from the corner; masks are filled from up to 1e8
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,9 @@ def _line(path: Path, where: str, row: list[str], classes: int) -> Line:
             raise FormatError(path, where, f"confidence must be from 0 to 1, got {row[-1][:40]}.")
         numbers = numbers[:-1]
     shape = numbers[1:]
-    wrong = np.flatnonzero(~((shape >= _LOW) & (shape <= _HIGH)))
-    if len(wrong):
-        text = f"coordinates must be shares of width and height, 0 to 1, got {row[1 + wrong[0]][:40]}."
+    if not (shape.min() >= _LOW and shape.max() <= _HIGH):  # so written, nan is found as well
+        wrong = int(np.argmin((shape >= _LOW) & (shape <= _HIGH)))
+        text = f"coordinates must be shares of width and height, 0 to 1, got {row[1 + wrong][:40]}."
         raise FormatError(path, where, text)
     if len(shape) == 4:
         if (shape[2:] < 0).any():
