@@ -107,7 +107,7 @@ def columns(
     """
     if iou not in ("mask", "box", "boundary"):
         raise ValueError(f'{where}: iou must be "mask", "box" or "boundary", got {iou!r}')
-    lookup, notices = _class_lookup(where, truth.classes, predictions.classes)
+    lookup, notices = class_lookup(where, truth.classes, predictions.classes)
     records, partners = _paired(where, truth, predictions)
     sizes = [record.size for record in records]
     known, found = _side(records, sizes), _side(partners, sizes)
@@ -197,8 +197,21 @@ def _offsets(side: Side) -> Ints:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum([len(item) for item in side], dtype=np.int64)])
 
 
-def _class_lookup(where: str, truth: Sequence[str], predictions: Sequence[str]) -> tuple[Ints, list[str]]:
-    """(classes of the predictions,) label in the truth, -1 for a class that the truth does not have."""
+def class_lookup(where: str, truth: Sequence[str], predictions: Sequence[str]) -> tuple[Ints, list[str]]:
+    """Classes of two datasets matched by name.
+
+    Args:
+        where: Name of the caller, for messages.
+        truth: Class names of the truth.
+        predictions: Class names of the predictions.
+
+    Returns:
+        (classes of the predictions,) label in the truth, -1 for a class that the truth does not have; and what to
+        say about it.
+
+    Raises:
+        ValueError: A name is there twice where the two differ, or they share none.
+    """
     if tuple(truth) == tuple(predictions):
         return np.arange(len(predictions)), []
     for name, classes in (("truth", truth), ("predictions", predictions)):

@@ -20,7 +20,7 @@ from delineate.dataset import Dataset, Record
 from delineate.instances import Instances
 from delineate.metrics import _track_counts as counts
 from delineate.metrics._track_counts import ALPHAS
-from delineate.metrics.columns import Flags, Floats, Ints, Kind, _class_lookup
+from delineate.metrics.columns import Flags, Floats, Ints, Kind, class_lookup
 from delineate.metrics.video import paired_videos
 
 IGNORE = "ignore"
@@ -212,7 +212,7 @@ def evaluate_tracking(truth: Dataset, predictions: Dataset, *, iou: Kind = "mask
     """
     if iou not in ("mask", "box"):
         raise ValueError(f'evaluate_tracking: iou must be "mask" or "box", got {iou!r}')
-    lookup, notices = _class_lookup("evaluate_tracking", truth.classes, predictions.classes)
+    lookup, notices = class_lookup("evaluate_tracking", truth.classes, predictions.classes)
     ignore = [label for label, name in enumerate(truth.classes) if name == IGNORE]
     parts: dict[tuple[int, int | str], Tracking] = {}
     for video in paired_videos("evaluate_tracking", truth, predictions):

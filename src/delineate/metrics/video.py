@@ -18,7 +18,7 @@ from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.metrics import ap
 from delineate.metrics._protocol import protocol
-from delineate.metrics.columns import FIELDS, Columns, Fields, Flags, Floats, Ints, _class_lookup
+from delineate.metrics.columns import FIELDS, Columns, Fields, Flags, Floats, Ints, class_lookup
 from delineate.tracks import Tracks, tracks
 
 VIDEO_AREA_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -71,7 +71,7 @@ def evaluate_videos(
     (0.6, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     """
     rules = protocol(thresholds, recalls, area_ranges, max_detections)
-    lookup, notices = _class_lookup("evaluate_videos", truth.classes, predictions.classes)
+    lookup, notices = class_lookup("evaluate_videos", truth.classes, predictions.classes)
     videos = paired_videos("evaluate_videos", truth, predictions)
     known = _Side.of([video.truth for video in videos], fields)
     found = _Side.of([video.found for video in videos], fields)
