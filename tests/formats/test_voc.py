@@ -69,6 +69,16 @@ def test_without_xml_or_with_another_one_boxes_are_those_of_the_masks(folder, ca
     assert voc.read(folder)[0].instances.boxes.tolist() == [[1, 1, 5, 4], [7, 6, 10, 9]]
 
 
+def test_objects_of_the_xml_alone_keep_their_place(folder, caplog):
+    hidden = XML[XML.index("<object>") : XML.index("<object>", XML.index("<object>") + 1)]
+    (folder / "Annotations/a b.xml").write_text(XML.replace("</annotation>", hidden + "</annotation>"))
+    with caplog.at_level(logging.WARNING, "delineate"):
+        [record] = voc.read(folder)
+    assert "1 objects are in XML files only" in caplog.text
+    assert record.instances.masks.areas.tolist() == [12, 9, 0]
+    assert record.instances.labels.tolist() == [7, 11, 7]
+
+
 def test_without_pictures_of_classes_the_xml_says_them(folder):
     (folder / "SegmentationClass/a b.png").unlink()
     assert voc.read(folder)[0].instances.labels.tolist() == [7, 11]

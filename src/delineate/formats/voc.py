@@ -40,7 +40,17 @@ from delineate.instances import Instances
 from delineate.masks import Masks
 
 KEEPS = frozenset(
-    {"masks", "holes", "parts", "boxes", "instance order", "class order", "empty pictures", "splits"}
+    {
+        "masks",
+        "holes",
+        "parts",
+        "empty masks",
+        "boxes",
+        "instance order",
+        "class order",
+        "empty pictures",
+        "splits",
+    }
 )
 """What ``read(write(dataset))`` preserves. Of objects under others only what shows is kept."""
 SUFFIX = ""
@@ -85,9 +95,9 @@ def read(path: str | Path) -> Dataset:
 
     If there are pictures of objects, the dataset is what ImageSets/Segmentation lists and what has such a picture.
     Listed pictures without one are not annotated: they are left out, and the log says how many. Boxes come from the
-    XML where its objects fit the pictures, else from the masks. ``extras["attributes"]`` holds what the XML says
-    besides (difficult, truncated, occluded, pose ...). Pictures of colours (CVAT's exports) mean VOC's palette, and
-    classes the colours of labelmap.txt.
+    XML where its objects fit the pictures, else from the masks; objects of the XML alone have empty masks.
+    ``extras["attributes"]`` holds what the XML says besides (difficult, truncated, occluded, pose ...). Pictures of
+    colours (CVAT's exports) mean VOC's palette, and classes the colours of labelmap.txt.
 
     Args:
         path: The folder, "VOC2012" for instance.
@@ -117,7 +127,8 @@ def read(path: str | Path) -> Dataset:
             instances = _from_boxes(entry, said, classes)
         records.append(Record(entry.picture, instances.size, instances, len(records) + 1, split=entry.split))
     for text, count in notices.items():
-        _log.warning("%s: %d %s", path, count, text)
+        if count:
+            _log.warning("%s: %d %s", path, count, text)
     return Dataset(tuple(records), tuple(classes))
 
 
@@ -141,17 +152,33 @@ def _from_pictures(
     array = read_label_map(entry.objects, size, voc_files.palette())
     masks, values = algebra.from_label_map(np.where(array == VOID, 0, array).astype(array.dtype))
     labels = _labels(entry, array, values, said, classes, colours)
-    objects = said.objects if said is not None else []
-    numbers = values.astype(np.int64) - 1
-    fits = len(values) == 0 or int(values.max()) <= len(objects)
-    fits = fits and all(objects[n].name == classes[k] for n, k in zip(numbers, labels, strict=True))
-    if not fits:
+    if said is None or not _fit(said, values, labels, classes):
         if said is not None:
             notices["XML files have other objects than their pictures; boxes are those of the masks"] += 1
         return Instances.of(masks, labels)
-    boxes = np.array([objects[n].box for n in numbers], np.float64).reshape(-1, 4)
-    texts = np.array([objects[n].attributes for n in numbers], np.str_)
-    return Instances(masks.size, boxes.astype(np.float32), labels, masks=masks, extras={"attributes": texts})
+    # Objects that are wholly under others are in the XML only: they keep their place, with an empty mask.
+    at = np.full(len(said.objects), len(masks), np.int64)
+    at[values.astype(np.int64) - 1] = np.arange(len(masks))
+    nothing = Masks.from_counts([masks.size[0] * masks.size[1]], [0, 1], masks.size)
+    notices["objects are in XML files only; their masks are empty"] += len(at) - len(masks)
+    boxes = np.array([one.box for one in said.objects], np.float32).reshape(-1, 4)
+    labels = np.array([classes.index(one.name) for one in said.objects], np.int64)
+    texts = np.array([one.attributes for one in said.objects], np.str_)
+    return Instances(
+        masks.size, boxes, labels, masks=Masks.concat([masks, nothing])[at], extras={"attributes": texts}
+    )
+
+
+def _fit(
+    said: voc_files.Said, values: NDArray[np.uint32], labels: NDArray[np.int64], classes: Sequence[str]
+) -> bool:
+    """Whether the XML has each object of the picture at its number and by its class, and no unknown class."""
+    known = set(classes)
+    if len(values) and int(values.max()) > len(said.objects):
+        return False
+    named = (said.objects[value - 1].name for value in values.tolist())
+    same = all(name == classes[label] for name, label in zip(named, labels, strict=True))
+    return same and all(one.name in known for one in said.objects)
 
 
 def _labels(
