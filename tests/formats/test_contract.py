@@ -169,8 +169,8 @@ def test_damaged_files_never_fail_otherwise(name, data, tmp_path_factory):
 FOLDERS = [name for name in formats.names() if not formats.get(name).SUFFIX]
 
 
-def plain(folder, *places):
-    """One object in each of some pictures."""
+def plain(folder, keeps, *places):
+    """One object in each of some pictures, which are the frames of a video where a format keeps that."""
     dense = np.zeros((1, *SIZE), bool)
     dense[0, 2:6, 3:9] = True
     records = []
@@ -178,13 +178,16 @@ def plain(folder, *places):
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         write_image(folder / place, np.full((*SIZE, 3), n, np.uint8))
         masks = Masks.from_dense(np.roll(dense, n, axis=2))
-        records.append(Record(folder / place, SIZE, Instances.of(masks), n + 1, split="train"))
+        record = Record(folder / place, SIZE, Instances.of(masks, ids=[1]), n + 1, split="train")
+        records.append(record.replace(video="v", frame=n) if "videos" in keeps else record)
     return Dataset(tuple(records), ("cell",))
 
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_pictures_of_one_name_stay_apart(name, tmp_path):
-    dataset = plain(tmp_path, "a/1.png", "b/1.png", "b/1.jpg", "c/1.PNG", "c/1_2.png")
+    dataset = plain(
+        tmp_path, formats.get(name).KEEPS, "a/1.png", "b/1.png", "b/1.jpg", "c/1.PNG", "c/1_2.png"
+    )
     formats.write(dataset, tmp_path / "out", name)
     back = formats.read(tmp_path / "out")
     content = {record.path.read_bytes(): record.instances.masks for record in back}
@@ -194,7 +197,7 @@ def test_pictures_of_one_name_stay_apart(name, tmp_path):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_is_written_wholly_or_not_at_all(name, tmp_path):
-    dataset = plain(tmp_path, "a/1.png", "a/2.png")
+    dataset = plain(tmp_path, formats.get(name).KEEPS, "a/1.png", "a/2.png")
     (tmp_path / "a" / "2.png").unlink()
     with pytest.raises(DelineateError, match=r"2\.png.*picture must exist to be placed"):
         formats.write(dataset, tmp_path / "out", name)
@@ -202,7 +205,7 @@ def test_a_folder_is_written_wholly_or_not_at_all(name, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises((DelineateError, OSError), match="folder"):
-        formats.write(plain(tmp_path, "a/1.png"), tmp_path / "out", name)
+        formats.write(plain(tmp_path, formats.get(name).KEEPS, "a/1.png"), tmp_path / "out", name)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
