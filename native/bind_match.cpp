@@ -118,7 +118,7 @@ nb::tuple cell_matches(const Column<double>& truth_ids, const Column<double>& tr
 }
 
 nb::tuple pairs(const PyTruths& truths, const PyDetections& detections, const Overlap& overlap, double floor) {
-    Pairs result;
+    Candidates result;
     {
         nb::gil_scoped_release release;
         result = overlapping_pairs(truths.view(), detections.view(), overlap, floor, 0);

@@ -20,7 +20,7 @@ bool better(double a, double b) { return std::isnan(a) ? false : std::isnan(b) ?
 struct Scene {
     const Truths& truths;
     const Detections& detections;
-    const PairsView& pairs;
+    const CandidatesView& pairs;
     const Judgement& how;
     std::span<const int64_t> order;
     Verdicts& out;
@@ -98,7 +98,7 @@ struct Scene {
     }
 };
 
-void judge_image(const Truths& truths, const Detections& detections, const PairsView& pairs, const Judgement& how,
+void judge_image(const Truths& truths, const Detections& detections, const CandidatesView& pairs, const Judgement& how,
                  int64_t image, Verdicts& out) {
     const int64_t d0 = detections.offsets[image], d1 = detections.offsets[image + 1], first = truths.offsets[image];
     std::vector<int64_t> order(static_cast<size_t>(d1 - d0));
@@ -210,10 +210,10 @@ void accumulate(const Way& way, int64_t positives, const Resampling& how,
 
 }  // namespace
 
-Pairs overlapping_pairs(const Truths& truths, const Detections& detections, const Overlap& overlap, double floor,
+Candidates overlapping_pairs(const Truths& truths, const Detections& detections, const Overlap& overlap, double floor,
                         unsigned threads) {
     const int64_t images = static_cast<int64_t>(truths.offsets.size()) - 1;
-    std::vector<Pairs> found(static_cast<size_t>(images));
+    std::vector<Candidates> found(static_cast<size_t>(images));
     parallel_for(images, 8, threads, [&](int64_t begin, int64_t end) {
         const auto view = overlap.view();
         std::vector<int64_t> chosen;
@@ -224,7 +224,7 @@ Pairs overlapping_pairs(const Truths& truths, const Detections& detections, cons
             row.resize(static_cast<size_t>(width));
             std::iota(chosen.begin(), chosen.end(), first);
             view->open(image, chosen, truths.crowd.subspan(static_cast<size_t>(first), static_cast<size_t>(width)));
-            Pairs& mine = found[image];
+            Candidates& mine = found[image];
             for (int64_t d = detections.offsets[image]; d < detections.offsets[image + 1]; ++d) {
                 if (width > 0) view->row(d, floor, row);
                 for (int64_t g = 0; g < width; ++g) {
@@ -236,9 +236,9 @@ Pairs overlapping_pairs(const Truths& truths, const Detections& detections, cons
             }
         }
     });
-    Pairs all;
+    Candidates all;
     all.offsets.push_back(0);
-    for (const Pairs& mine : found) {
+    for (const Candidates& mine : found) {
         const int64_t before = static_cast<int64_t>(all.truths.size());
         for (const int64_t end : mine.offsets) all.offsets.push_back(before + end);
         all.truths.insert(all.truths.end(), mine.truths.begin(), mine.truths.end());
@@ -247,7 +247,7 @@ Pairs overlapping_pairs(const Truths& truths, const Detections& detections, cons
     return all;
 }
 
-Verdicts judge(const Truths& truths, const Detections& detections, const PairsView& pairs, const Judgement& how,
+Verdicts judge(const Truths& truths, const Detections& detections, const CandidatesView& pairs, const Judgement& how,
                unsigned threads) {
     const size_t count = detections.labels.size();
     Verdicts out;

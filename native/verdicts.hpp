@@ -11,19 +11,19 @@
 namespace delineate {
 
 // Detections and truths of one image that overlap, whatever their classes.
-struct Pairs {
+struct Candidates {
     std::vector<int64_t> offsets;  // (D + 1) detection d owns [offsets[d], offsets[d + 1])
     std::vector<int64_t> truths;   // rising for each detection
     std::vector<double> ious;
 };
 
-struct PairsView {
+struct CandidatesView {
     std::span<const int64_t> offsets, truths;
     std::span<const double> ious;
 };
 
 // All pairs with an IoU of at least `floor`, which is above 0.
-Pairs overlapping_pairs(const Truths& truths, const Detections& detections, const Overlap& overlap, double floor,
+Candidates overlapping_pairs(const Truths& truths, const Detections& detections, const Overlap& overlap, double floor,
                         unsigned threads);
 
 // How detections of one class in one image are given their truths.
@@ -47,7 +47,7 @@ struct Verdicts {
     std::vector<int64_t> matches;        // (T, D) the truth taken, or -1
 };
 
-Verdicts judge(const Truths& truths, const Detections& detections, const PairsView& pairs, const Judgement& how,
+Verdicts judge(const Truths& truths, const Detections& detections, const CandidatesView& pairs, const Judgement& how,
                unsigned threads);
 
 struct Verdict {

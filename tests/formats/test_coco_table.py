@@ -79,7 +79,7 @@ def files(draw, *, results):
     style = {"ensure_ascii": draw(st.booleans()), "indent": draw(st.sampled_from([None, 1]))}
     text = bytearray(json.dumps(made if results else {key: truth[key] for key in keys}, **style).encode())
     for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
-        at = draw(st.integers(0, len(text) - 1))
+        at = draw(st.integers(0, max(0, len(text) - 1)))
         text[at : at + draw(st.integers(0, 2))] = draw(
             st.sampled_from([b"", b"0", b",", b'"', b"\\", b"e", b"\xff", b"[]"])
         )

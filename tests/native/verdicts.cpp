@@ -47,7 +47,7 @@ Scene random_scene(Random& random) {
 }
 
 struct Judged {
-    Pairs pairs;
+    Candidates pairs;
     Verdicts verdicts;
     std::vector<double> precision;
 };
@@ -56,7 +56,7 @@ Judged judged(const Scene& scene, const Protocol& protocol, Rule rule, std::span
     const auto overlap = scene.overlap();
     Judged out;
     out.pairs = overlapping_pairs(scene.truths(), scene.detections(), *overlap, 0.25, protocol.threads);
-    const PairsView view{out.pairs.offsets, out.pairs.truths, out.pairs.ious};
+    const CandidatesView view{out.pairs.offsets, out.pairs.truths, out.pairs.ious};
     out.verdicts = judge(scene.truths(), scene.detections(), view,
                          {kClasses, protocol.thresholds, protocol.ranges[0], protocol.max_detections[0], rule},
                          protocol.threads);

@@ -250,7 +250,7 @@ def masks(path: Path, entries: Sequence[Annotation], names: Sequence[str], size:
         names: How messages call them.
         size: (height, width) of the picture.
     """
-    raws = [bytes(entry.segmentation) or b"null" for entry in entries]
+    raws = [bytes(entry.segmentation) if has_segmentation(entry) else b"null" for entry in entries]
     try:
         found = _SEGMENTATIONS.decode(b"[" + b",".join(raws) + b"]")
     except msgspec.ValidationError as error:
