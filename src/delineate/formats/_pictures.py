@@ -83,6 +83,25 @@ def inside(folder: Path, name: str, where: str, path: Path) -> Path:
     return folder.joinpath(*parts)
 
 
+def beside(root: Path, name: str, *folders: str) -> Path:
+    """The picture of that name in a folder or in one of its folders; where there is none, as if in the folder.
+
+    Args:
+        root: The folder of the file that names the picture.
+        name: As the file says it; either slash.
+        folders: Where else to look, relative to the root.
+    """
+    name = name.replace("\\", "/").replace("\0", "_")
+    for folder in ("", *folders):
+        found = root / folder / name
+        try:
+            if found.is_file():
+                return found
+        except OSError:  # a name that is too long for the file system
+            continue
+    return root / name
+
+
 def names(records: Iterable[Record], *, by_split: bool) -> list[str]:
     """A file name for each picture; no two have one stem, also where upper and lower case are the same.
 
