@@ -250,7 +250,10 @@ def test_attributes_of_mixed_types_come_back(tmp_path):
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        (picture('<mask label="cell" rle="0, 5" left="5" top="4" width="2" height="2"/>'), "line 1: .*rle must sum to 4"),
+        (
+            picture('<mask label="cell" rle="0, 5" left="5" top="4" width="2" height="2"/>'),
+            "line 1: .*rle must sum to 4",
+        ),
         (picture('<mask label="cell" rle="0, 4" left="39" top="4" width="2" height="2"/>'), "masks"),
         (picture('<mask label="cell" rle="" left="1" top="4" width="-2" height="2"/>'), "at least 1"),
         (
