@@ -1,4 +1,7 @@
-"""What every model family must do: one suite over the folder, on the tiny variant "test"."""
+"""What every model family must do: one suite over the folder, on the tiny variant "test".
+
+Families that take prompts have a suite of their own, test_contract_prompts.py.
+"""
 
 # ruff: noqa: E402  (torch is optional)
 
@@ -22,7 +25,7 @@ GOLDEN = {
 """Mean of |output| of the "test" variant with the weights and the picture of `fixed`."""
 
 
-@pytest.fixture(params=models.families())
+@pytest.fixture(params=[name for name in models.families() if not models.takes_prompts(name)])
 def family(request):
     return request.param
 
@@ -73,6 +76,7 @@ def decode(model, images, index, size):
     )
 
 
+@pytest.mark.parametrize("family", models.families())
 def test_every_variant_has_weights_or_is_ours(family):
     module = models.family(family)
     assert "test" in module.VARIANTS

@@ -27,23 +27,18 @@ def models_command() -> int:
         return 0
     from delineate import models
 
-    table = Table(
-        "name",
-        "published weights",
-        "licence",
-        "mask AP",
-        title="Architectures to train",
-        title_justify="left",
-    )
-    for name in models.names():
-        family, _, variant = name.partition("-")
-        weights = models.family(family).WEIGHTS.get(variant)
-        if variant != "test":
+    for title, prompts in (("Architectures to train", False), ("Architectures that take prompts", True)):
+        table = Table("name", "published weights", "licence", "mask AP", title=title, title_justify="left")
+        for name in models.names():
+            family, _, variant = name.partition("-")
+            if variant == "test" or models.takes_prompts(family) is not prompts:
+                continue
+            weights = models.family(family).WEIGHTS.get(variant)
             row = (
                 (weights.url.rsplit("/", 1)[-1], weights.licence, str(weights.mask_ap or ""))
                 if weights
                 else ("", "", "")
             )
             table.add_row(name, *row)
-    console.print(table)
+        console.print(table)
     return 0

@@ -70,6 +70,21 @@ def families() -> list[str]:
     return sorted(entry.name for entry in pkgutil.iter_modules(__path__) if not entry.name.startswith("_"))
 
 
+def takes_prompts(name: str) -> bool:
+    """Whether models of a family segment what prompts point at, and know no classes.
+
+    Args:
+        name: Name of the family.
+
+    Raises:
+        ValueError: If there is no such family.
+
+    >>> takes_prompts("sam"), takes_prompts("yolo_seg")
+    (True, False)
+    """
+    return bool(getattr(family(name), "PROMPTS", False))
+
+
 def family(name: str | torch.nn.Module) -> ModuleType:
     """The module of one family.
 
@@ -154,7 +169,8 @@ def load(path: str | Path) -> Loaded:
     contents = read_checkpoint(path)
     if not contents.classes:
         raise WeightsError(f"{path}: must name its classes, got none. Use load_weights on a built model.")
-    candidates = [str(contents.header["model"])] if "model" in contents.header else names()
+    detectors = [name for name in names() if not takes_prompts(name.partition("-")[0])]
+    candidates = [str(contents.header["model"])] if "model" in contents.header else detectors
     changes = contents.header.get("architecture", {})
     for name in candidates:
         try:
@@ -303,5 +319,6 @@ __all__ = [
     "load_weights",
     "names",
     "segment",
+    "takes_prompts",
     "to_device",
 ]

@@ -1,0 +1,53 @@
+"""The weights, pictures and prompts behind sam.json: the same numbers wherever they are made."""
+
+import numpy as np
+
+SIZES = ((96, 128), (128, 128), (200, 90), (61, 300), (480, 640))
+"""Heights and widths of pictures: beside, equal to and beyond the 128 pixels of the variant "test"."""
+
+
+def weights(shapes):
+    """Random numbers for tensors by name, such that float32 keeps four digits, and masks have edges of all kinds."""
+    drawn = {}
+    for name in sorted(shapes):
+        random = np.random.RandomState(sum(name.encode()))
+        shape = tuple(shapes[name])
+        value = random.standard_normal(shape)
+        if len(shape) >= 2 and "positional" not in name and "embed" not in name and "token" not in name:
+            value /= np.prod(shape[1:]) ** 0.5
+        elif len(shape) < 2:
+            value = value * 0.5 + name.endswith("weight")
+        if "rel_pos" in name or ("hypernetworks" in name and "layers.2" in name):
+            value *= 5
+        if "hypernetworks" in name and "layers.2.bias" in name:
+            value -= 9  # small masks
+        drawn[name] = value.astype(np.float32)
+    return drawn
+
+
+def picture(size):
+    """(H, W, 3) uint8: blobs and stripes."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    planes = [
+        np.sin(x / (5 + 3 * c)) * np.cos(y / (9 - 2 * c)) + ((x - 40) ** 2 + (y - 30) ** 2 < 500)
+        for c in range(3)
+    ]
+    return np.clip(np.stack(planes, 2) * 70 + 110, 0, 255).astype(np.uint8)
+
+
+def prompts(size):
+    """Arguments of a predictor by name: points, boxes, masks and combinations, in pixels of the picture."""
+    height, width = size
+    inside, outside = [width * 0.3, height * 0.4], [width * 0.8, height * 0.7]
+    box = [width * 0.1, height * 0.2, width * 0.62, height * 0.9]
+    y, x = np.mgrid[:32, :32]
+    mask = (6 - ((x - 10) ** 2 + (y - 12) ** 2) ** 0.5).astype(np.float32)
+    return {
+        "point": {"points": [inside], "labels": [1]},
+        "points": {"points": [inside, outside, [3.5, 2.0]], "labels": [1, 0, 1]},
+        "box": {"box": box},
+        "point and box": {"points": [inside, outside], "labels": [1, 0], "box": box},
+        "mask": {"mask": mask},
+        "point and mask": {"points": [outside], "labels": [1], "mask": mask},
+        "all": {"points": [inside], "labels": [0], "box": box, "mask": mask},
+    }
