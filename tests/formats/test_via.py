@@ -11,6 +11,9 @@ from delineate.instances import Instances
 from delineate.masks import Masks
 
 SIZE = (30, 40)
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # of pycocotools
 
 
 def region(name="rect", label="cell", **shape):
