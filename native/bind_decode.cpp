@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "decode.hpp"
+#include "upsample.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -82,6 +83,19 @@ delineate::Rle masks_from_prototypes(Matrix boxes, Matrix coefficients, Planes p
                                             cells, sampling, threads);
 }
 
+nb::tuple masks_from_logits(Planes logits, int64_t side, std::array<int64_t, 2> content, std::array<int64_t, 2> size,
+                            float threshold, float margin, unsigned threads) {
+    const auto length = [&](size_t axis) { return static_cast<int64_t>(logits.shape(axis)); };
+    const delineate::Logits maps{logits.data(), length(0), length(1), length(2), side, content[0], content[1]};
+    delineate::Thresholded found;
+    {
+        const nb::gil_scoped_release release;
+        found = delineate::masks_from_logits(maps, size[0], size[1], threshold, margin, threads);
+    }
+    const size_t n = found.inner.size();
+    return nb::make_tuple(std::move(found.masks), to_array(std::move(found.inner), {n}), to_array(std::move(found.outer), {n}));
+}
+
 }  // namespace
 
 void bind_decode(nb::module_& m) {
@@ -91,4 +105,7 @@ void bind_decode(nb::module_& m) {
     m.def("masks_from_prototypes", &masks_from_prototypes, "boxes"_a.noconvert(), "coefficients"_a.noconvert(),
           "prototypes"_a.noconvert(), "size"_a, "step"_a, "offset"_a, "threads"_a,
           "Coefficients and prototypes -> Runs on a canvas of `size`.");
+    m.def("masks_from_logits", &masks_from_logits, "logits"_a.noconvert(), "side"_a, "content"_a, "size"_a, "threshold"_a,
+          "margin"_a, "threads"_a,
+          "Low-resolution logits -> Runs on a canvas of `size`, pixels above threshold + margin and above threshold - margin.");
 }

@@ -9,15 +9,18 @@ which computes the same without a matrix of all pairs of cells. Variant of our o
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from delineate.models import Weights
 from delineate.models._checkpoint import Contents
 from delineate.models._sam_blocks import ChannelNorm, GridBlock, Perceptron, TwoWayTransformer
+from delineate.prompt import Network
 
 PROMPTS = True  # a family of `models.takes_prompts`
 
@@ -264,6 +267,37 @@ class Sam(nn.Module):
         embedding = (embedding + dense).expand(len(tokens), -1, -1, -1)
         out: Outputs = self.mask_decoder(embedding, encoder.grid(), tokens)
         return out
+
+
+def networks(model: Sam) -> tuple[Network, Network]:
+    """Encoder and decoder of a model, in eval mode, as `delineate.prompt.PromptPredictor` takes them.
+
+    >>> encoder, decoder = networks(build(VARIANTS["test"]).eval())
+    >>> encoder({"images": torch.zeros(1, 3, 128, 128).numpy()})["image_embeddings"].shape
+    (1, 32, 8, 8)
+    """
+
+    @torch.inference_mode()
+    def encode(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        device = next(model.parameters()).device
+        embedding = model.encode(torch.tensor(arrays["images"], device=device))
+        return {"image_embeddings": embedding.float().cpu().numpy()}
+
+    @torch.inference_mode()
+    def decode(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        device = next(model.parameters()).device
+        embedding, points, labels, masks = (
+            torch.tensor(arrays[name], device=device)
+            for name in ("image_embeddings", "point_coords", "point_labels", "mask_input")
+        )
+        given = bool(arrays["has_mask_input"][0])
+        outputs = model.decode(embedding, Prompts(points, labels, masks if given else None))
+        return {
+            "low_res_masks": outputs.logits.float().cpu().numpy(),
+            "iou_predictions": outputs.ious.float().cpu().numpy(),
+        }
+
+    return encode, decode
 
 
 def build(config: Config) -> Sam:

@@ -1,0 +1,326 @@
+"""Segment what points, boxes and masks point at: one encoding per picture, a light decoder per prompt.
+
+The networks are two callables of named arrays, with the names of the ONNX exports of Segment Anything
+(arXiv:2304.02643): an encoder (``images`` to ``image_embeddings``) and a decoder (``image_embeddings``,
+``point_coords``, ``point_labels``, ``mask_input``, ``has_mask_input``, ``orig_im_size`` to ``iou_predictions``
+and ``low_res_masks``; other outputs are not looked at). A pair of ONNX files is such a pair
+(`PromptPredictor.load`), and `delineate.models.sam.networks` makes one of a torch model. Answers equal those
+of the package segment-anything on the same weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from delineate.errors import RuntimeFailure
+from delineate.image import to_rgb8
+from delineate.instances import Instances
+from delineate.masks import Masks
+from delineate.postprocess.upsample import upsample
+from delineate.runtimes import load
+
+Network = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+"""Named arrays in, named arrays out; every `delineate.runtimes.Runtime` is one."""
+
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # grey levels of red, green, blue
+
+
+class Encoded(NamedTuple):
+    """A picture as the decoder needs it.
+
+    Attributes:
+        embedding: (1, C, h, w) float32.
+        size: (height, width) of the picture.
+        content: (height, width) that the resized picture takes in the network's input.
+    """
+
+    embedding: NDArray[np.float32]
+    size: tuple[int, int]
+    content: tuple[int, int]
+
+
+class PromptPredictor:
+    """Answers prompts on one picture at a time.
+
+    Points and boxes are x, y in pixels of the picture, as segment-anything takes them: whole numbers are pixel
+    centres. A batch of prompts has one more axis in front; all prompts of a batch are of the same kind.
+
+    Args:
+        encoder: ``images`` (1, 3, side, side) float32 to ``image_embeddings`` (1, C, h, w).
+        decoder: See the module.
+        side: Pixels per side of the encoder's input.
+        batch: Prompts per call of the decoder, at least 1; 1 for decoders that take no more.
+        remember: Embeddings of so many pictures are kept, found again by the pictures' content; at least 1.
+    """
+
+    def __init__(
+        self, encoder: Network, decoder: Network, *, side: int = 1024, batch: int = 64, remember: int = 8
+    ) -> None:
+        for name, value in (("side", side), ("batch", batch), ("remember", remember)):
+            if value < 1:
+                raise ValueError(f"PromptPredictor: {name} must be at least 1, got {value}")
+        self.side, self.batch, self.remember = side, batch, remember
+        self._encoder, self._decoder = encoder, decoder
+        self._known: OrderedDict[bytes, Encoded] = OrderedDict()
+        self._current: Encoded | None = None
+
+    @classmethod
+    def load(
+        cls, encoder: str | Path | bytes, decoder: str | Path | bytes, *, remember: int = 8
+    ) -> PromptPredictor:
+        """The predictor of a pair of ONNX files.
+
+        Args:
+            encoder: Path or content of the file that takes ``images``.
+            decoder: Path or content of a decoder with the signature of Segment Anything.
+            remember: As in the class.
+
+        Raises:
+            RuntimeFailure: A file cannot be loaded, or has another signature.
+        """
+        first, second = load("onnx", encoder), load("onnx", decoder)
+        images = {port.name: port.shape for port in first.inputs}.get("images", ())
+        points = {port.name: port.shape for port in second.inputs}.get("point_coords", ())
+        if len(images) != 4 or images[2] is None or images[2] != images[3] or len(points) != 3:
+            ports = "; ".join(str(port) for port in (*first.inputs, *second.inputs))
+            raise RuntimeFailure(
+                f"PromptPredictor.load: networks must take images (1, 3, side, side) and point_coords, got {ports}"
+            )
+        return cls(
+            first, second, side=images[2], batch=64 if points[0] is None else points[0], remember=remember
+        )
+
+    def set_image(self, image: NDArray[Any]) -> Encoded:
+        """Choose the picture that `predict` speaks of. It is encoded unless its embedding is remembered.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, or what `delineate.image.to_rgb8` takes.
+
+        Returns:
+            The picture's encoding, which `predict` uses from now on.
+        """
+        picture = np.ascontiguousarray(to_rgb8(image))
+        key = hashlib.blake2b(
+            picture.data, digest_size=16, salt=str(picture.shape[:2]).encode()[:16]
+        ).digest()
+        found = self._known.pop(key, None)
+        if found is None:
+            pixels, content = prepare(picture, self.side)
+            embedding = self._encoder({"images": pixels})["image_embeddings"]
+            found = Encoded(np.asarray(embedding, np.float32), (picture.shape[0], picture.shape[1]), content)
+        self._known[key] = found
+        while len(self._known) > self.remember:
+            self._known.popitem(last=False)
+        self._current = found
+        return found
+
+    def predict(
+        self,
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        boxes: ArrayLike | None = None,
+        mask: ArrayLike | Masks | None = None,
+        *,
+        multimask: bool = True,
+        keep_logits: bool = False,
+    ) -> Instances:
+        """The masks that prompts ask for.
+
+        Args:
+            points: (N, 2) or (P, N, 2) x, y.
+            labels: (N,) or (P, N): 1 inside the object, 0 outside, -1 no point (to fill up a batch).
+            boxes: (4,) or (P, 4) x0, y0, x1, y1.
+            mask: P masks at picture size, or logits (h, w) or (P, h, w) as ``extras["logits"]`` has them.
+            multimask: True for the candidates of an ambiguous prompt, False for the one mask.
+            keep_logits: Whether ``extras["logits"]`` shall hold the (N, h, w) logits at low resolution.
+
+        Returns:
+            Prompt after prompt, all candidates of each in the network's order, also empty ones. Scores are the
+            predicted IoU, which is not bounded; ``extras`` has ``prompt`` (index into the batch) and
+            ``stability`` (how little the area depends on the threshold, 0 to 1).
+
+        Raises:
+            ValueError: If no picture is set, no prompt given, or shapes do not fit.
+        """
+        if self._current is None:
+            raise ValueError("PromptPredictor.predict: a picture must be set first. Call set_image")
+        scene = self._current
+        coords, kinds = _points(points, labels, boxes, scene)
+        hints = self._hints(mask, scene)
+        count = len(coords) if coords is not None else len(hints) if hints is not None else 0
+        if coords is None and hints is None:
+            raise ValueError("PromptPredictor.predict: points, boxes or mask must be given, got none")
+        if hints is not None and len(hints) != count:
+            raise ValueError(
+                f"PromptPredictor.predict: mask must hold one mask per prompt, got {len(hints)} for {count}"
+            )
+        if coords is None or kinds is None:
+            coords, kinds = np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.float32)
+        chosen = slice(1, None) if multimask else slice(0, 1)
+        parts = []
+        for start in range(0, count, self.batch):
+            some = slice(start, start + self.batch)
+            logits, ious = self._decode(
+                scene, coords[some], kinds[some], None if hints is None else hints[some]
+            )
+            logits, ious = logits[:, chosen], ious[:, chosen]
+            owners = np.repeat(np.arange(start, start + len(ious)), ious.shape[1])
+            flat = np.ascontiguousarray(logits.reshape(-1, *logits.shape[2:]), np.float32)
+            found = upsample(flat, side=self.side, content=scene.content, size=scene.size)
+            extras: dict[str, ArrayLike] = {"prompt": owners, "stability": found.stability}
+            if keep_logits:
+                extras["logits"] = flat
+            parts.append(Instances.of(found.masks, scores=ious.ravel(), extras=extras))
+        return Instances.concat(parts) if parts else Instances.empty(scene.size, scored=True)
+
+    def _decode(
+        self,
+        scene: Encoded,
+        coords: NDArray[np.float32],
+        kinds: NDArray[np.float32],
+        hints: NDArray[np.float32] | None,
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Logits (P, T, h, w) and predicted IoU (P, T) of a few prompts."""
+        cells = 4 * scene.embedding.shape[2]
+        nothing = np.zeros((1, 1, cells, cells), np.float32)
+        outputs = self._decoder(
+            {
+                "image_embeddings": scene.embedding,
+                "point_coords": coords,
+                "point_labels": kinds,
+                "mask_input": nothing if hints is None else hints[:, None],
+                "has_mask_input": np.array([hints is not None], np.float32),
+                "orig_im_size": np.ones(2, np.float32),  # masks at picture size are made here, as runs
+            }
+        )
+        return outputs["low_res_masks"], outputs["iou_predictions"]
+
+    def _hints(self, mask: ArrayLike | Masks | None, scene: Encoded) -> NDArray[np.float32] | None:
+        """Mask prompts as logits (P, h, w)."""
+        if mask is None:
+            return None
+        cells = 4 * scene.embedding.shape[2]
+        if isinstance(mask, Masks):
+            if mask.size != scene.size:
+                raise ValueError(
+                    f"PromptPredictor.predict: mask must be on the picture's canvas {scene.size}, got {mask.size}"
+                )
+            return mask_logits(mask, scene.content, self.side, cells)
+        hints = np.asarray(mask, np.float32)
+        hints = hints[None] if hints.ndim == 2 else hints
+        if hints.ndim != 3 or hints.shape[1:] != (cells, cells):
+            raise ValueError(
+                f"PromptPredictor.predict: mask must be Masks or logits ({cells}, {cells}), got shape {hints.shape}"
+            )
+        return hints
+
+
+def prepare(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """A picture as the encoder's input: longest side to `side`, normalised, zeros below and to the right.
+
+    Resizing is Pillow's bilinear filter (antialiased), in whole grey levels: what segment-anything does.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        side: Pixels per side of the input.
+
+    Returns:
+        (1, 3, side, side) float32, and (height, width) of the picture in it.
+
+    >>> prepare(np.zeros((50, 100, 3), np.uint8), 64)[1]
+    (32, 64)
+    """
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    content = max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
+    resized = Image.fromarray(image).resize(content[::-1], Image.Resampling.BILINEAR)
+    pixels = np.zeros((1, 3, side, side), np.float32)
+    for channel in range(3):
+        plane = np.asarray(resized.getchannel(channel), np.float32)
+        pixels[0, channel, : content[0], : content[1]] = (plane - np.float32(MEAN[channel])) / np.float32(
+            STD[channel]
+        )
+    return pixels, content
+
+
+def mask_logits(masks: Masks, content: tuple[int, int], side: int, cells: int) -> NDArray[np.float32]:
+    """Any masks as mask prompts: the covered share of each cell, from -10 (none) to 10 (all).
+
+    Args:
+        masks: P masks at picture size.
+        content: (height, width) of the picture in the network's input.
+        side: Pixels per side of the input.
+        cells: Cells per side of a mask prompt.
+
+    Returns:
+        (P, cells, cells) float32.
+
+    >>> mask_logits(Masks.from_boxes([[0, 0, 8, 4]], (8, 8)), (8, 8), 8, 2)
+    array([[[ 10.,  10.],
+            [-10., -10.]]], dtype=float32)
+    """
+    height, width = (max(round(length * cells / side), 1) for length in content)
+    logits = np.full((len(masks), cells, cells), -10, np.float32)
+    for index in range(len(masks)):
+        y0, x0, crop = masks.crop(index)
+        if not crop.size:
+            continue
+        dense = np.zeros(masks.size, np.uint8)
+        dense[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]] = crop * np.uint8(255)
+        share = Image.fromarray(dense).resize((width, height), Image.Resampling.BOX)
+        logits[index, :height, :width] = np.asarray(share, np.float32) / np.float32(255) * 20 - 10
+    return logits
+
+
+def _points(
+    points: ArrayLike | None, labels: ArrayLike | None, boxes: ArrayLike | None, scene: Encoded
+) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Points with corners of boxes as the decoder takes them, (P, N, 2) and (P, N), in pixels of the input."""
+    if (points is None) != (labels is None):
+        raise ValueError("PromptPredictor.predict: points and labels must come together")
+    coords, kinds = [], []
+    if points is not None and labels is not None:
+        xy, signs = np.asarray(points, np.float64), np.asarray(labels, np.float32)
+        xy, signs = (xy[None] if xy.ndim == 2 else xy), (signs[None] if signs.ndim == 1 else signs)
+        if xy.shape != (*signs.shape, 2) or signs.ndim != 2:
+            raise ValueError(
+                "PromptPredictor.predict: points must have shape (N, 2) or (P, N, 2) with labels (N,) or (P, N), "
+                f"got {np.shape(points)} and {np.shape(labels)}"
+            )
+        if not np.isin(signs, (-1, 0, 1)).all():
+            raise ValueError(f"PromptPredictor.predict: labels must be 1, 0 or -1, got {np.unique(signs)}")
+        coords.append(xy)
+        kinds.append(signs)
+    if boxes is not None:
+        corners = np.asarray(boxes, np.float64)
+        if corners.ndim not in (1, 2) or corners.shape[-1] != 4:
+            raise ValueError(
+                f"PromptPredictor.predict: boxes must have shape (4,) or (P, 4), got {corners.shape}"
+            )
+        corners = corners.reshape(-1, 4)
+        coords.append(corners.reshape(-1, 2, 2))
+        kinds.append(np.tile(np.array([2, 3], np.float32), (len(corners), 1)))
+    elif coords:  # the decoder was trained with a point that is none wherever there is no box
+        coords.append(np.zeros((len(coords[0]), 1, 2)))
+        kinds.append(np.full((len(kinds[0]), 1), -1, np.float32))
+    if not coords:
+        return None, None
+    if len({len(part) for part in coords}) > 1:
+        raise ValueError(
+            "PromptPredictor.predict: points and boxes must be of as many prompts, "
+            f"got {' and '.join(str(len(part)) for part in coords)}"
+        )
+    scale = scene.content[1] / scene.size[1], scene.content[0] / scene.size[0]
+    whole = np.concatenate(coords, 1)
+    if not np.isfinite(whole).all():
+        raise ValueError("PromptPredictor.predict: points and boxes must be finite")
+    whole[np.concatenate(kinds, 1) >= 0] *= scale
+    return whole.astype(np.float32), np.concatenate(kinds, 1)
