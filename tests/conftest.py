@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,11 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the folder ../shared beside the checkout (real pictures and annotations)")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _formats_with_their_extras(request: pytest.FixtureRequest) -> None:
+    """Tests of all formats leave out the one whose extra is not installed."""
+    call = getattr(request.node, "callspec", None)
+    if call is not None and call.params.get("name") == "parquet" and find_spec("pyarrow") is None:
+        pytest.skip("needs pyarrow, the extra [parquet]")
