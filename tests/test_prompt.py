@@ -127,7 +127,23 @@ def test_a_mask_of_the_picture_is_a_prompt(predictor):
     by_logits = predictor.predict(mask=mask_logits(drawn, scene.content, 128, 32), multimask=False)
     assert by_masks == by_logits
     assert len(by_masks) == 2
-    assert by_masks.masks[:1] != by_masks.masks[1:]
+    assert abs(by_masks.scores[0] - by_masks.scores[1]) > 1e-3
+
+
+def test_answers_below_a_predicted_iou_are_left_out(predictor):
+    whole = predictor.predict([[[30, 40]], [[80, 60]]], [[1], [1]])
+    least = float(np.median(whole.scores))
+    some = predictor.predict([[[30, 40]], [[80, 60]]], [[1], [1]], least_iou=least)
+    assert 0 < len(some) < len(whole)
+    assert some == whole[whole.scores > least]
+
+
+def test_an_encoding_can_be_used_again(predictor):
+    first = predictor.encode(sam_scene.picture(SIZE))
+    second = predictor.set_image(sam_scene.picture((61, 300)))
+    assert predictor.predict(boxes=[0, 0, 30, 30]).size == second.size == (61, 300)
+    predictor.use(first)
+    assert predictor.predict(boxes=[0, 0, 30, 30]).size == SIZE
 
 
 def test_an_answer_is_refined_by_its_own_logits(predictor):

@@ -108,19 +108,29 @@ class PromptPredictor:
             The picture's encoding, which `predict` uses from now on.
         """
         picture = np.ascontiguousarray(to_rgb8(image))
-        key = hashlib.blake2b(
-            picture.data, digest_size=16, salt=str(picture.shape[:2]).encode()[:16]
-        ).digest()
-        found = self._known.pop(key, None)
-        if found is None:
-            pixels, content = prepare(picture, self.side)
-            embedding = self._encoder({"images": pixels})["image_embeddings"]
-            found = Encoded(np.asarray(embedding, np.float32), (picture.shape[0], picture.shape[1]), content)
+        shape = str(picture.shape[:2]).encode()[:16]
+        key = hashlib.blake2b(picture.data, digest_size=16, salt=shape).digest()
+        found = self._known.pop(key, None) or self.encode(picture)
         self._known[key] = found
         while len(self._known) > self.remember:
             self._known.popitem(last=False)
-        self._current = found
+        self.use(found)
         return found
+
+    def encode(self, image: NDArray[Any]) -> Encoded:
+        """Encode a picture, without remembering it or speaking of it.
+
+        Args:
+            image: As for `set_image`.
+        """
+        picture = to_rgb8(image)
+        pixels, content = prepare(picture, self.side)
+        embedding = self._encoder({"images": pixels})["image_embeddings"]
+        return Encoded(np.asarray(embedding, np.float32), (picture.shape[0], picture.shape[1]), content)
+
+    def use(self, picture: Encoded) -> None:
+        """Choose the picture that `predict` speaks of, by an encoding that this predictor made."""
+        self._current = picture
 
     def predict(
         self,
@@ -131,6 +141,7 @@ class PromptPredictor:
         *,
         multimask: bool = True,
         keep_logits: bool = False,
+        least_iou: float | None = None,
     ) -> Instances:
         """The masks that prompts ask for.
 
@@ -141,6 +152,7 @@ class PromptPredictor:
             mask: P masks at picture size, or logits (h, w) or (P, h, w) as ``extras["logits"]`` has them.
             multimask: True for the candidates of an ambiguous prompt, False for the one mask.
             keep_logits: Whether ``extras["logits"]`` shall hold the (N, h, w) logits at low resolution.
+            least_iou: Answers whose predicted IoU is not above this are left out, before their masks are made.
 
         Returns:
             Prompt after prompt, all candidates of each in the network's order, also empty ones. Scores are the
@@ -172,13 +184,13 @@ class PromptPredictor:
                 scene, coords[some], kinds[some], None if hints is None else hints[some]
             )
             logits, ious = logits[:, chosen], ious[:, chosen]
-            owners = np.repeat(np.arange(start, start + len(ious)), ious.shape[1])
-            flat = np.ascontiguousarray(logits.reshape(-1, *logits.shape[2:]), np.float32)
+            owners, ranks = np.nonzero(np.ones_like(ious, bool) if least_iou is None else ious > least_iou)
+            flat, ious = logits[owners, ranks].astype(np.float32, copy=False), ious[owners, ranks]
             found = upsample(flat, side=self.side, content=scene.content, size=scene.size)
-            extras: dict[str, ArrayLike] = {"prompt": owners, "stability": found.stability}
+            extras: dict[str, ArrayLike] = {"prompt": owners + start, "stability": found.stability}
             if keep_logits:
                 extras["logits"] = flat
-            parts.append(Instances.of(found.masks, scores=ious.ravel(), extras=extras))
+            parts.append(Instances.of(found.masks, scores=ious, extras=extras))
         return Instances.concat(parts) if parts else Instances.empty(scene.size, scored=True)
 
     def _decode(

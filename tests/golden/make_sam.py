@@ -15,7 +15,7 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
 EVERYTHING = {
-    "whole": {"points_per_side": 8, "points_per_batch": 24},
+    "whole": {"points_per_side": 6, "points_per_batch": 24},
     "crops": {
         "points_per_side": 6,
         "crop_n_layers": 1,
@@ -24,9 +24,9 @@ EVERYTHING = {
     },
 }
 THRESHOLDS = {
-    "pred_iou_thresh": -0.2,
-    "stability_score_thresh": 0.25,
-    "box_nms_thresh": 0.96,
+    "pred_iou_thresh": 0.05,
+    "stability_score_thresh": 0.4,
+    "box_nms_thresh": 0.9,
     "crop_nms_thresh": 0.9,
 }
 
@@ -90,7 +90,7 @@ def rle(mask):
 
 def everything(model):
     for name, options in EVERYTHING.items():
-        for size in SIZES[2:4] + SIZES[:1]:
+        for size in (SIZES[4], SIZES[2]):
             generator = SamAutomaticMaskGenerator(model, output_mode="coco_rle", **options, **THRESHOLDS)
             yield {
                 "name": name,
