@@ -116,7 +116,7 @@ def read(path: str | Path) -> Dataset:
         try:
             return Dataset(tuple(_records(path, head, groups)), tuple(head.classes), head.attributes)
         except ValueError as error:
-            raise FormatError(path, "", f"{error}.") from error
+            raise FormatError(path, "", f"{str(error).rstrip('.')}.") from error
 
 
 def stream(path: str | Path) -> Iterator[Record]:
@@ -187,7 +187,7 @@ def _records(path: Path, head: _Head, groups: Iterator[Any]) -> Iterator[Record]
                     path, where, head, entry, {name: _taken(*one, rows) for name, one in values.items()}
                 )
             except (ValueError, TypeError, KeyError) as error:
-                raise FormatError(path, where, f"{error}.") from error
+                raise FormatError(path, where, f"{str(error).rstrip('.')}.") from error
             except RecursionError as error:
                 raise FormatError(path, where, "attributes must not be nested so deeply.") from error
 
