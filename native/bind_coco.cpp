@@ -65,6 +65,21 @@ nb::object scan(int descriptor, bool list, size_t window) {
     return nb::make_tuple(found->count, columns, names, sections);
 }
 
+// Whether it is a list; key, begin, length, and begin and length of the first element.
+nb::object outline(int descriptor, size_t window) {
+    std::optional<JsonOutline> found;
+    {
+        const nb::gil_scoped_release unlocked;
+        found = outline_json(File(descriptor), window);
+    }
+    if (!found) return nb::none();
+    nb::list values;
+    for (const auto& one : found->values)
+        values.append(nb::make_tuple(nb::str(one.key.c_str(), one.key.size()), one.begin, one.end - one.begin, one.first,
+                                     one.first_end - one.first));
+    return nb::make_tuple(found->list, values);
+}
+
 void make_texts(MaskTexts* self, int descriptor, const Array1<int64_t>& sizes, const Array1<int64_t>& offsets,
                 const Array1<int64_t>& starts, const Array1<int32_t>& lengths) {
     MaskTexts made;
@@ -138,6 +153,9 @@ void bind_coco(nb::module_& m) {
     m.def("coco_scan", &scan, "descriptor"_a, "list"_a, "window"_a = size_t{1} << 20,
           nb::sig("def coco_scan(descriptor: int, list: bool, window: int = 1048576) -> tuple[int, dict[str, NDArray], list[str], "
                   "dict[str, tuple[int, int]]] | None"));
+    m.def("json_outline", &outline, "descriptor"_a, "window"_a = size_t{1} << 20,
+          nb::sig("def json_outline(descriptor: int, window: int = 1048576) -> "
+                  "tuple[bool, list[tuple[str, int, int, int, int]]] | None"));
     nb::class_<MaskTexts>(m, "MaskTexts", "Masks of many pictures as texts in a file; immutable.")
         .def("__init__", &make_texts, "descriptor"_a, "sizes"_a.noconvert(), "offsets"_a.noconvert(),
              "starts"_a.noconvert(), "lengths"_a.noconvert())

@@ -173,7 +173,35 @@ class Scanner {
         return finish() ? std::optional(std::move(out_)) : std::nullopt;
     }
 
+    std::optional<JsonOutline> outline() {
+        if (std::string_view(p_, 3) == "\xef\xbb\xbf") p_ += 3;
+        json::space(p_);
+        JsonOutline found;
+        found.list = *p_ == '[';
+        outline_ = &found;
+        if (found.list) {
+            found.values.push_back({"", place(p_), place(p_), 0, 0});
+            first_ = true;
+            const bool one = elements([&](const char*& p) { return first_ && skip(p); });
+            // It stops behind the first element, unless there is no more than that.
+            return one || !first_ ? std::optional(std::move(found)) : std::nullopt;
+        }
+        return *p_ == '{' && top(false) && finish() ? std::optional(std::move(found)) : std::nullopt;
+    }
+
  private:
+    // Passes an element, and notes the first one of a list.
+    bool skip(const char*& p) {
+        json::space(p);
+        const char* begin = p;
+        if (!json::skip(p, 1)) return false;
+        if (first_ && outline_ != nullptr && !outline_->values.empty()) {
+            outline_->values.back().first = place(begin);
+            outline_->values.back().first_end = place(p);
+        }
+        return true;
+    }
+
     // The window shows the file from `offset` on.
     void fill(int64_t offset, size_t size) {
         window_.resize(size + json::kPadding);
@@ -224,6 +252,7 @@ class Scanner {
                     return true;
                 }))
                 return false;
+            first_ = false;
             keep();
         }
         return true;
@@ -268,8 +297,8 @@ class Scanner {
         if (e.rle) out_.rle.put(row, 1);
     }
 
-    bool top() {
-        bool more = true, found = false;
+    bool top(bool entries_wanted = true) {
+        bool more = true, found = !entries_wanted;
         if (!piece([&](const char*& p) {
                 if (!json::take(p, '{')) return false;
                 json::space(p);
@@ -289,7 +318,7 @@ class Scanner {
                     return *p != 0;
                 }))
                 return false;
-            if (key == "annotations") {
+            if (key == "annotations" && entries_wanted) {
                 in_entries_ = true;
                 if (found || !entries()) return false;
                 in_entries_ = false;
@@ -313,9 +342,12 @@ class Scanner {
         for (const auto& other : out_.sections)
             if (other.key == key) return false;
         const int64_t begin = place(p_);
-        const bool fine = *p_ == '[' ? elements([](const char*& p) { return json::skip(p, 1); })
-                                     : piece([](const char*& p) { return json::skip(p, 1); });
+        if (outline_ != nullptr) outline_->values.push_back({key, begin, begin, 0, 0});
+        first_ = true;
+        const auto pass = [this](const char*& p) { return skip(p); };
+        const bool fine = *p_ == '[' ? elements(pass) : piece([](const char*& p) { return json::skip(p, 1); });
         out_.sections.push_back({key, begin, place(p_)});
+        if (outline_ != nullptr) outline_->values.back().end = place(p_);
         return fine;
     }
 
@@ -342,7 +374,8 @@ class Scanner {
     const char *p_ = nullptr, *end_ = nullptr;
     CocoScan out_;
     Entry entry_;
-    bool in_entries_ = false;
+    bool in_entries_ = false, first_ = true;
+    JsonOutline* outline_ = nullptr;
     std::unordered_map<std::string, int64_t> places_;
 };
 
@@ -350,6 +383,10 @@ class Scanner {
 
 std::optional<CocoScan> scan_coco(const File& file, bool list, size_t window) {
     return Scanner(file, std::max<size_t>(window, 1)).scan(list);
+}
+
+std::optional<JsonOutline> outline_json(const File& file, size_t window) {
+    return Scanner(file, std::max<size_t>(window, 1)).outline();
 }
 
 }  // namespace delineate

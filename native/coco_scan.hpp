@@ -58,4 +58,19 @@ struct CocoScan {
 // bytes of the file are in memory at first; it grows where one entry needs more.
 std::optional<CocoScan> scan_coco(const File& file, bool list, size_t window = size_t{1} << 20);
 
+// What a JSON file consists of, without its content.
+struct JsonOutline {
+    struct Value {
+        std::string key;
+        int64_t begin, end;        // of its text; of a top-level list only the beginning is known
+        int64_t first, first_end;  // of the first element of a list; 0 where there is none
+    };
+    bool list = false;  // one value without a key
+    std::vector<Value> values;
+};
+
+// The values of a top-level object, or the first element of a top-level list, in memory that follows `window` and the largest
+// single element. Nothing if the file is not JSON as far as it was read, or a key occurs twice or is not spelt plainly.
+std::optional<JsonOutline> outline_json(const File& file, size_t window = size_t{1} << 20);
+
 }  // namespace delineate

@@ -81,12 +81,11 @@ class Record:
         return cls(path, rows.size, lazy, id, **fields)
 
     def __getattr__(self, name: str) -> Instances:
-        # Called only for what is not there: the instances that nobody has asked for yet.
+        # Called only for what is not there: instances that stay in their file until somebody asks for them.
+        # They are not kept here, so that a walk over a large file does not gather them all.
         if name != "instances" or self.rows is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        made = self.rows.make()
-        object.__setattr__(self, "instances", made)
-        return made
+        return self.rows.make()
 
     @property
     def count(self) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,33 @@ from delineate.masks import Masks
 
 if TYPE_CHECKING:
     from delineate._native import _core
+
+
+class Recent:
+    """The instances that were made last: asking twice costs once, and a pass over a large file holds little."""
+
+    LIMIT = 32 << 20
+    """Bytes of runs, apart from the last picture's."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[int, tuple[Instances, int]] = OrderedDict()
+        self._held = 0
+        self._lock = threading.Lock()
+
+    def get(self, picture: int, make: Callable[[int], Instances]) -> Instances:
+        """The instances of a picture, as made before or made now."""
+        with self._lock:
+            if picture in self._made:
+                self._made.move_to_end(picture)
+                return self._made[picture][0]
+        instances = make(picture)
+        size = 0 if instances.masks is None else instances.masks.runs.counts.nbytes
+        with self._lock:
+            self._held += size - self._made.pop(picture, (None, 0))[1]
+            self._made[picture] = instances, size
+            while self._held > self.LIMIT and len(self._made) > 1:
+                self._held -= self._made.popitem(last=False)[1][1]
+        return instances
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -56,6 +85,7 @@ class Table:
     texts: _core.MaskTexts | None = None
     mask_areas: NDArray[np.float64] | None = None
     more: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    recent: Recent = field(default_factory=Recent, init=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -79,7 +109,7 @@ class Table:
         return found if self.exact_scores is None else found | {"score": self.exact_scores}
 
     def instances(self, picture: int) -> Instances:
-        """The instances of one picture; the masks are read from the file and decoded now.
+        """The instances of one picture; unless made recently, masks are read from the file and decoded now.
 
         Args:
             picture: Its position in the table.
@@ -87,6 +117,9 @@ class Table:
         Raises:
             FormatError: The file has changed since it was read.
         """
+        return self.recent.get(picture, self._made)
+
+    def _made(self, picture: int) -> Instances:
         rows = slice(*self.offsets[picture : picture + 2].tolist())
         spans = self.spans[rows].astype(np.float64)
         # Boxes and scores once more, with all bits of the file: evaluation must see what pycocotools sees.
@@ -187,6 +220,12 @@ class Rows:
         """(N,) labels."""
         labels: NDArray[Any] = self.table.labels[slice(*self.table.offsets[self.picture :][:2].tolist())]
         return labels
+
+    @property
+    def extras(self) -> dict[str, NDArray[Any]]:
+        """The extras that the instances will have; asking does not make them."""
+        part = slice(*self.table.offsets[self.picture :][:2].tolist())
+        return {name: column[part] for name, column in (self.table.extras | dict(self.table.more)).items()}
 
     def make(self) -> Instances:
         """The instances."""

@@ -172,14 +172,55 @@ void test_a_changed_file() {
     std::fclose(file);
 }
 
+// What stands between two places of a text.
+std::string part(const std::string& text, int64_t begin, int64_t end) {
+    CHECK(0 <= begin && begin <= end && end <= static_cast<int64_t>(text.size()));
+    return text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+}
+
+void test_outline() {
+    const Written written(kFile);
+    for (size_t window : {3, 20, 100, 1 << 20}) {
+        const auto found = outline_json(File(written.descriptor()), window);
+        if (!found && window < 100) continue;  // too small for the file's beginning
+        CHECK(found && !found->list && found->values.size() == 4);
+        CHECK(found->values[1].key == "images" && part(kFile, found->values[1].first, found->values[1].first_end) == R"({"id": 1})");
+        CHECK(found->values[2].key == "annotations" && part(kFile, found->values[2].begin, found->values[2].end).back() == ']');
+        CHECK(found->values[3].first_end == 0 && part(kFile, found->values[3].begin, found->values[3].end) == "[]");
+    }
+    const std::string list = R"([ {"a": [1, 2]}, broken)";
+    const Written first(list), none("[]"), bad("[}");
+    const auto found = outline_json(File(first.descriptor()));
+    CHECK(found && found->list && part(list, found->values[0].first, found->values[0].first_end) == R"({"a": [1, 2]})");
+    CHECK(outline_json(File(none.descriptor())) && !outline_json(File(bad.descriptor())));
+}
+
+void fuzz_outline(Random& random) {
+    for (int round = 0; round < 2000; ++round) {
+        std::string text = kFile;
+        for (int64_t k = random.below(4); k >= 0; --k)
+            text[static_cast<size_t>(random.below(static_cast<int64_t>(text.size())))] =
+                "[]{}\",:x0\\"[static_cast<size_t>(random.below(10))];
+        const Written written(text);
+        const auto found = outline_json(File(written.descriptor()), static_cast<size_t>(1 + random.below(300)));
+        if (!found) continue;
+        for (const auto& one : found->values) {
+            part(text, one.begin, one.end);
+            part(text, one.first, one.first_end);
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
     Random random(5);
     test_columns();
+    test_outline();
     test_masks();
     test_a_changed_file();
     fuzz_scan(random);
+    fuzz_outline(random);
     fuzz_text(random);
     std::puts("coco: ok");
 }

@@ -70,39 +70,35 @@ def losses(dataset: Dataset, keeps: Iterable[str]) -> list[Loss]:
     unknown = kept - KEEPABLE.keys()
     if unknown:
         raise ValueError(f"losses: keeps must be words of formats.KEEPABLE, got {min(unknown)!r}")
-    found = []
-    for kind in KEEPABLE:
-        if kind in kept or (kind in ("holes", "parts", "overlaps", "empty masks") and "masks" not in kept):
-            continue
-        loss = _of_dataset(dataset, kind) if kind in ("info", "class order") else _of_records(dataset, kind)
-        if loss is not None:
-            found.append(loss)
-    return found
-
-
-def _of_dataset(dataset: Dataset, kind: str) -> Loss | None:
-    if kind == "info":
-        said = [name for name, value in dataset.attributes.items() if value]
-        return Loss(kind, len(said), said[0]) if said else None
-    used = {int(label) for record in dataset for label in record.instances.labels}
+    shape_free = {"holes", "parts", "overlaps", "empty masks"} if "masks" not in kept else set()
+    kinds = [kind for kind in KEEPABLE if kind not in kept and kind not in shape_free]
+    counts, places = dict.fromkeys(kinds, 0), dict.fromkeys(kinds, "")
+    used: set[int] = set()
+    for record in dataset:  # once: the instances of a large file are made as they are asked for
+        found = record.instances
+        used.update(np.unique(found.labels).tolist())
+        for kind in kinds:
+            if kind in _AFFECTED:
+                total, where = _count(record, _AFFECTED[kind](record, found))
+                counts[kind] += total
+                places[kind] = places[kind] or where
+    said = [name for name, value in dataset.attributes.items() if value]
     unused = [name for label, name in enumerate(dataset.classes) if label not in used]
-    return Loss(kind, len(unused), unused[0]) if unused else None
+    for kind, names in (("info", said), ("class order", unused)):
+        if kind in counts and names:
+            counts[kind], places[kind] = len(names), names[0]
+    return [Loss(kind, counts[kind], places[kind]) for kind in kinds if counts[kind]]
 
 
-def _of_records(dataset: Dataset, kind: str) -> Loss | None:
-    count, where = 0, ""
-    for record in dataset:
-        here = _AFFECTED[kind](record)
-        total = int(here) if isinstance(here, bool | int) else int(here.sum())
-        if total and not where:
-            where = record.name
-            if isinstance(here, np.ndarray):
-                where += f", object {int(np.flatnonzero(here)[0]) + 1}"
-        count += total
-    return Loss(kind, count, where) if count else None
+def _count(record: Record, here: bool | NDArray[np.bool_]) -> tuple[int, str]:
+    """How many are affected, and the first of them."""
+    if isinstance(here, bool):
+        return int(here), record.name if here else ""
+    affected = np.flatnonzero(here)
+    return len(affected), f"{record.name}, object {affected[0] + 1}" if len(affected) else ""
 
 
-Affected = Callable[[Record], "bool | NDArray[np.bool_]"]
+Affected = Callable[[Record, Instances], "bool | NDArray[np.bool_]"]
 
 
 def _nobody(instances: Instances) -> NDArray[np.bool_]:
@@ -110,15 +106,10 @@ def _nobody(instances: Instances) -> NDArray[np.bool_]:
 
 
 def _masks(pick: Callable[[Masks], NDArray[np.bool_]]) -> Affected:
-    def affected(record: Record) -> NDArray[np.bool_]:
-        masks = record.instances.masks
-        return _nobody(record.instances) if masks is None else pick(masks)
-
-    return affected
+    return lambda _, found: _nobody(found) if found.masks is None else pick(found.masks)
 
 
-def _boxes(record: Record) -> NDArray[np.bool_]:
-    found = record.instances
+def _boxes(_: Record, found: Instances) -> NDArray[np.bool_]:
     other: NDArray[np.bool_] = (
         _nobody(found) if found.masks is None else (found.boxes != found.masks.boxes).any(axis=1)
     )
@@ -126,19 +117,15 @@ def _boxes(record: Record) -> NDArray[np.bool_]:
 
 
 def _extra(name: str, nothing: object) -> Affected:
-    def affected(record: Record) -> NDArray[np.bool_]:
-        values = record.instances.extras.get(name)
-        return _nobody(record.instances) if values is None else np.asarray(values != nothing)
+    def affected(_: Record, found: Instances) -> NDArray[np.bool_]:
+        values = found.extras.get(name)
+        return _nobody(found) if values is None else np.asarray(values != nothing)
 
     return affected
 
 
-def _all(given: Callable[[Record], object]) -> Affected:
-    return lambda record: np.full(len(record.instances), given(record) is not None)
-
-
-def _area(record: Record) -> NDArray[np.bool_]:
-    found, areas = record.instances, record.instances.extras.get("area")
+def _area(_: Record, found: Instances) -> NDArray[np.bool_]:
+    areas = found.extras.get("area")
     if areas is None or found.masks is None:
         return _nobody(found)
     return np.asarray(areas != found.masks.areas)
@@ -152,17 +139,15 @@ _AFFECTED: MappingProxyType[str, Affected] = MappingProxyType(
         "overlaps": _masks(lambda masks: algebra.resolve_overlaps(masks).areas != masks.areas),
         "empty masks": _masks(lambda masks: masks.areas == 0),
         "boxes": _boxes,
-        "scores": _all(lambda record: record.instances.scores),
-        "crowd": lambda record: (
-            _nobody(record.instances) if record.instances.crowd is None else record.instances.crowd
-        ),
-        "ids": _all(lambda record: record.instances.ids),
-        "instance order": lambda record: len(record.instances) > 1,
-        "empty pictures": lambda record: len(record.instances) == 0,
-        "picture ids": lambda record: record.path is not None,
-        "picture attributes": lambda record: bool(record.attributes),
-        "videos": lambda record: record.video is not None,
-        "splits": lambda record: record.split is not None,
+        "scores": lambda _, found: np.full(len(found), found.scores is not None),
+        "crowd": lambda _, found: _nobody(found) if found.crowd is None else found.crowd,
+        "ids": lambda _, found: np.full(len(found), found.ids is not None),
+        "instance order": lambda _, found: len(found) > 1,
+        "empty pictures": lambda _, found: len(found) == 0,
+        "picture ids": lambda record, _: record.path is not None,
+        "picture attributes": lambda record, _: bool(record.attributes),
+        "videos": lambda record, _: record.video is not None,
+        "splits": lambda record, _: record.split is not None,
         "area": _area,
         "annotation_id": _extra("annotation_id", None),
         "group": _extra("group", -1),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,77 +116,79 @@ def stats(dataset: Dataset) -> Stats:
     >>> stats(Dataset([record], ["cell"])).classes["cell"].area.middle
     4.0
     """
-    shapes = np.array([_shapes(record) for record in dataset], np.int64).reshape(-1, 3).sum(axis=0)
-    single = [_single(record) for record in dataset]
-    counts = np.array([int(flags.sum()) for flags in single], np.int64)
+    seen = [
+        _look(record) for record in dataset
+    ]  # once: the instances of a large file are made as they are asked for
+    counts = np.array([int(one.single.sum()) for one in seen], np.int64)
     splits: dict[str, tuple[int, int]] = {}
     for record, count in zip(dataset, counts, strict=True):
         before = splits.get(record.split or "", (0, 0))
         splits[record.split or ""] = (before[0] + 1, before[1] + int(count))
     return Stats(
         pictures=len(dataset),
-        empty=sum(len(record.instances) == 0 for record in dataset),
+        empty=sum(len(one.labels) == 0 for one in seen),
         objects=int(counts.sum()),
-        crowds=sum(len(flags) for flags in single) - int(counts.sum()),
-        parts=int(shapes[0]),
-        holes=int(shapes[1]),
-        overlapping=int(shapes[2]),
+        crowds=sum(len(one.labels) for one in seen) - int(counts.sum()),
+        parts=sum(one.parts for one in seen),
+        holes=sum(one.holes for one in seen),
+        overlapping=sum(one.overlapping for one in seen),
         density=Spread.of(counts),
-        covered=Spread.of(np.array([_covered(record) for record in dataset], np.float64)),
+        covered=Spread.of(np.array([one.covered for one in seen], np.float64)),
         height=Spread.of(np.array([record.size[0] for record in dataset], np.int64)),
         width=Spread.of(np.array([record.size[1] for record in dataset], np.int64)),
-        classes=_classes(dataset, single),
+        classes=_classes(dataset.classes, seen),
         splits=dict(sorted(splits.items())),
     )
 
 
-def _single(record: Record) -> NDArray[np.bool_]:
-    found = record.instances
-    return np.ones(len(found), bool) if found.crowd is None else ~found.crowd
+class _Seen(NamedTuple):
+    """What is counted of one picture."""
+
+    labels: NDArray[np.int64]
+    single: NDArray[np.bool_]  # no crowd
+    areas: NDArray[np.float64]
+    parts: int = 0
+    holes: int = 0
+    overlapping: int = 0
+    covered: float = 0.0
 
 
-def _areas(record: Record) -> NDArray[np.float64]:
-    found = record.instances
-    if found.masks is not None:
-        return found.masks.areas.astype(np.float64)
-    areas: NDArray[np.float64] = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1, dtype=np.float64)
-    return areas
-
-
-def _shapes(record: Record) -> tuple[int, int, int]:
-    """Objects of several parts, with holes, and that overlap."""
-    masks = record.instances.masks
+def _look(record: Record) -> _Seen:
+    found, masks = record.instances, record.instances.masks
+    single = np.ones(len(found), bool) if found.crowd is None else ~found.crowd
     if masks is None:
-        return 0, 0, 0
+        sides = (found.boxes[:, 2:] - found.boxes[:, :2]).astype(np.float64)
+        return _Seen(found.labels, single, sides[:, 0] * sides[:, 1])
     near = pairs.overlaps(masks)
-    several = int((algebra.largest_component(masks).areas < masks.areas).sum())
-    hollow = int((algebra.fill_holes(masks).areas > masks.areas).sum())
-    return several, hollow, len(np.union1d(near.first, near.second))
+    return _Seen(
+        labels=found.labels,
+        single=single,
+        areas=masks.areas.astype(np.float64),
+        parts=int((algebra.largest_component(masks).areas < masks.areas).sum()),
+        holes=int((algebra.fill_holes(masks).areas > masks.areas).sum()),
+        overlapping=len(np.union1d(near.first, near.second)),
+        covered=float(masks.union().areas[0]) / (record.size[0] * record.size[1]),
+    )
 
 
-def _covered(record: Record) -> float:
-    height, width = record.size
-    masks = record.instances.masks
-    return 0.0 if masks is None else float(masks.union().areas[0]) / (height * width)
-
-
-def _classes(dataset: Dataset, single: list[NDArray[np.bool_]]) -> dict[str, ClassStats]:
+def _classes(names: Sequence[str], seen: Sequence[_Seen]) -> dict[str, ClassStats]:
+    offsets = np.cumsum([0, *(len(one.labels) for one in seen)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(one.labels for one in seen)])
+    single = np.concatenate([np.zeros(0, bool), *(one.single for one in seen)])
+    areas = np.concatenate([np.zeros(0), *(one.areas for one in seen)])
+    pictures = np.repeat(np.arange(len(seen)), np.diff(offsets))
     found = {}
-    for name in dict.fromkeys(dataset.classes):
-        labels = [label for label, other in enumerate(dataset.classes) if other == name]
-        mine = [np.isin(record.instances.labels, labels) for record in dataset]
-        objects = [flags & here for flags, here in zip(single, mine, strict=True)]
-        areas = np.concatenate(
-            [np.zeros(0), *(_areas(record)[flags] for record, flags in zip(dataset, objects, strict=True))]
-        )
-        small, large = int((areas < SMALL).sum()), int((areas >= LARGE).sum())
+    for name in dict.fromkeys(names):
+        mine = np.isin(labels, [label for label, other in enumerate(names) if other == name])
+        own = areas[mine & single]
+        small, large = int((own < SMALL).sum()), int((own >= LARGE).sum())
         found[name] = ClassStats(
-            objects=len(areas),
-            crowds=int(sum(here.sum() for here in mine)) - len(areas),
-            pictures=sum(bool(here.any()) for here in mine),
-            area=Spread.of(areas),
+            objects=len(own),
+            crowds=int(mine.sum()) - len(own),
+            pictures=len(np.unique(pictures[mine])),
+            area=Spread.of(own),
             small=small,
-            medium=len(areas) - small - large,
+            medium=len(own) - small - large,
             large=large,
         )
     return found

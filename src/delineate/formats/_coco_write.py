@@ -67,12 +67,16 @@ def image_entry(record: Record, root: Path) -> dict[str, Any]:
     return entry | {name: value for name, value in part.items() if value is not None}
 
 
+def extras(record: Record) -> Mapping[str, NDArray[Any]]:
+    """The extras of a record's instances; those of a large file are not made for it."""
+    return record.instances.extras if record.rows is None else record.rows.extras
+
+
 def instances(dataset: Dataset, *, polygons: bool) -> Iterator[dict[str, Any]]:
     """The entries of "annotations", picture by picture: the file is never whole in memory."""
-    given = [record.instances.extras.get("annotation_id") for record in dataset if len(record.instances)]
+    given = [extras(record).get("annotation_id") for record in dataset if record.count]
     known = {int(id_) for ids in given if ids is not None for id_ in ids}
-    total = sum(len(record.instances) for record in dataset)
-    own = len(known) == total
+    own = len(known) == sum(record.count for record in dataset)
     numbers = itertools.count(1)
     for record in dataset:
         found = record.instances

@@ -28,7 +28,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +38,7 @@ from delineate.formats import _coco_further as coco_further
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_table as coco_table
 from delineate.formats import _coco_write as coco_write
+from delineate.formats import _json_outline as json_outline
 from delineate.instances import Instances
 from delineate.masks import Masks
 
@@ -72,12 +72,9 @@ def sniff(path: str | Path) -> bool:
     Args:
         path: Any file.
     """
-    try:
-        keys = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, msgspec.Raw])
-        lists = [bytes(keys[name]) for name in ("images", "annotations", "categories")]
-    except (OSError, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    panoptic = b'"segments_info"' in lists[1][:100_000]
+    keys = json_outline.values(path) or {}
+    lists = [keys.get(name, b"") for name in ("images", "annotations", "categories")]
+    panoptic = b'"segments_info"' in lists[1]
     # With "videos" it is CocoVID, which youtube_vis reads.
     others = panoptic or "videos" in keys or coco_json.is_federated(lists[0], lists[2])
     return all(text.startswith(b"[") for text in lists) and not others
@@ -150,7 +147,7 @@ def write(
         raise ValueError(f"coco.write: segmentations must be 'rle' or 'polygons', got {segmentations!r}")
     path = Path(path)
     root = path.parent if images is None else Path(images)
-    lost = {name for record in dataset for name in record.instances.extras} - _OWN
+    lost = {name for record in dataset for name in coco_write.extras(record)} - _OWN
     if lost:
         _log.warning("%s: COCO cannot hold the extras %s; they are left out", path, ", ".join(sorted(lost)))
     entries = [coco_write.image_entry(record, root) for record in dataset]

@@ -31,6 +31,7 @@ from delineate import atomic
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
+from delineate.formats import _json_outline as json_outline
 from delineate.image import read_image, write_image
 from delineate.panoptic import Panoptic, PanopticDataset, PanopticRecord
 
@@ -91,11 +92,7 @@ def sniff(path: str | Path) -> bool:
     Args:
         path: Any file.
     """
-    try:
-        keys = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, msgspec.Raw])
-        start = bytes(keys["annotations"])[:100_000]
-    except (OSError, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
+    start = (json_outline.values(path) or {}).get("annotations", b"")
     return start.startswith(b"[") and b'"segments_info"' in start
 
 

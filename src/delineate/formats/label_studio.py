@@ -31,6 +31,7 @@ from delineate import atomic, codecs
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_write as coco_write
+from delineate.formats import _json_outline as json_outline
 from delineate.formats import _rings as rings
 from delineate.image import SUFFIXES, read_size
 from delineate.instances import Instances
@@ -56,8 +57,8 @@ def sniff(path: str | Path) -> bool:
         path: Any file.
     """
     try:
-        tasks = _decode(Path(path), list[dict[str, msgspec.Raw]])
-    except FormatError:
+        tasks = msgspec.json.decode(json_outline.first(path) or b"[]", type=list[dict[str, msgspec.Raw]])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return bool(tasks) and "data" in tasks[0] and bool({"annotations", "predictions"} & tasks[0].keys())
 

@@ -26,6 +26,7 @@ import msgspec
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
+from delineate.formats import _json_outline as json_outline
 from delineate.formats import coco
 
 KEEPS = coco.KEEPS
@@ -49,11 +50,8 @@ def sniff(path: str | Path) -> bool:
     Args:
         path: Any file.
     """
-    try:
-        keys = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, msgspec.Raw])
-        lists = [bytes(keys[name]) for name in ("images", "categories", "annotations")]
-    except (OSError, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
+    keys = json_outline.values(path) or {}
+    lists = [keys.get(name, b"") for name in ("images", "categories", "annotations")]
     return all(text.startswith(b"[") for text in lists) and coco_json.is_federated(lists[0], lists[1])
 
 

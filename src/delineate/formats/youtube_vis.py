@@ -28,13 +28,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from delineate import atomic
 from delineate.dataset import Dataset, Record
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
+from delineate.formats import _json_outline as json_outline
 from delineate.formats import _youtube_vis_json as vis_json
 from delineate.tracks import Tracks, tracks
 
@@ -54,12 +54,8 @@ def sniff(path: str | Path) -> bool:
     Args:
         path: Any file.
     """
-    try:
-        keys = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, msgspec.Raw])
-        lists = [bytes(keys[name]) for name in ("videos", "categories")]
-    except (OSError, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    return all(text.startswith(b"[") for text in lists)
+    keys = json_outline.values(path) or {}
+    return all(keys.get(name, b"").startswith(b"[") for name in ("videos", "categories"))
 
 
 def read(path: str | Path, images: str | Path | None = None) -> Dataset:
