@@ -17,8 +17,8 @@ Polygons, boxes, ellipses and masks are objects; polylines, points, cuboids and 
 A track has a shape at keyframes: boxes, ellipses and polygons of as many corners move in straight lines between them,
 all others stay. It is seen from its first keyframe to one that is "outside", or to the end of the video.
 
-CVAT's "COCO 1.0" export is COCO, where each mask has iscrowd = 1: read it with `coco`; `delineate check --fix` names
-and mends it.
+CVAT's "COCO 1.0" export is COCO, where each mask has iscrowd = 1: read it with `coco`; `delineate check` names
+it, and mends it with --fix and --single-objects.
 """
 
 from __future__ import annotations
