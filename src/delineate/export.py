@@ -151,7 +151,7 @@ def _convert(model: nn.Module) -> Any:  # noqa: ANN401  (onnx.ModelProto; onnx i
     fused = _Wrapper(cast("Exportable", copy.deepcopy(model)).fuse()).eval()
     stride = models.largest_stride(model)
     sides = [stride * torch.export.Dim(name, min=1, max=4096) for name in ("rows", "columns")]
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             fused,
             (torch.rand(2, 3, 5 * stride, 6 * stride),),  # a side or batch of 1 would become a constant
@@ -170,18 +170,23 @@ def _convert(model: nn.Module) -> Any:  # noqa: ANN401  (onnx.ModelProto; onnx i
     _name_dimensions(graph.input[0], ["batch", None, "height", "width"])
     _name_dimensions(graph.output[0], ["batch", None, "anchors"])
     _name_dimensions(graph.output[1], ["batch", None, "mask_height", "mask_width"])
-    # Shapes of inner values use other names; stack traces name the paths of this machine.
+    clean(network)
+    onnx.checker.check_model(network)
+    return network
+
+
+def clean(network: Any) -> None:  # noqa: ANN401
+    """Remove what a network need not say: names of inner shapes, paths of this machine in stack traces."""
+    graph = network.graph
     del graph.value_info[:], graph.metadata_props[:], network.metadata_props[:]
     for part in (network, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         part.doc_string = ""
         del part.metadata_props[:]
     network.producer_name, network.producer_version = "delineate", ""
-    onnx.checker.check_model(network)
-    return network
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the exporter's remarks about itself; its errors still come."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -87,6 +87,7 @@ class PromptPredictor:
             RuntimeFailure: A file cannot be loaded, or has another signature.
         """
         first, second = load("onnx", encoder), load("onnx", decoder)
+        few = 4  # prompts of a call: files make their own masks at the side of the input too, which takes memory
         images = {port.name: port.shape for port in first.inputs}.get("images", ())
         points = {port.name: port.shape for port in second.inputs}.get("point_coords", ())
         if len(images) != 4 or images[2] is None or images[2] != images[3] or len(points) != 3:
@@ -95,7 +96,7 @@ class PromptPredictor:
                 f"PromptPredictor.load: networks must take images (1, 3, side, side) and point_coords, got {ports}"
             )
         return cls(
-            first, second, side=images[2], batch=64 if points[0] is None else points[0], remember=remember
+            first, second, side=images[2], batch=few if points[0] is None else points[0], remember=remember
         )
 
     def set_image(self, image: NDArray[Any]) -> Encoded:
@@ -202,7 +203,7 @@ class PromptPredictor:
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Logits (P, T, h, w) and predicted IoU (P, T) of a few prompts."""
         cells = 4 * scene.embedding.shape[2]
-        nothing = np.zeros((1, 1, cells, cells), np.float32)
+        nothing = np.zeros((len(coords), 1, cells, cells), np.float32)
         outputs = self._decoder(
             {
                 "image_embeddings": scene.embedding,

@@ -286,12 +286,13 @@ def networks(model: Sam) -> tuple[Network, Network]:
     @torch.inference_mode()
     def decode(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         device = next(model.parameters()).device
-        embedding, points, labels, masks = (
+        embedding, points, labels = (
             torch.tensor(arrays[name], device=device)
-            for name in ("image_embeddings", "point_coords", "point_labels", "mask_input")
+            for name in ("image_embeddings", "point_coords", "point_labels")
         )
         given = bool(arrays["has_mask_input"][0])
-        outputs = model.decode(embedding, Prompts(points, labels, masks if given else None))
+        masks = torch.tensor(arrays["mask_input"], device=device) if given else None
+        outputs = model.decode(embedding, Prompts(points, labels, masks))
         return {
             "low_res_masks": outputs.logits.float().cpu().numpy(),
             "iou_predictions": outputs.ious.float().cpu().numpy(),
