@@ -96,6 +96,16 @@ nb::tuple masks_from_logits(Planes logits, int64_t side, std::array<int64_t, 2> 
     return nb::make_tuple(std::move(found.masks), to_array(std::move(found.inner), {n}), to_array(std::move(found.outer), {n}));
 }
 
+delineate::Rle masks_from_crops(Matrix boxes, Planes crops, std::array<int64_t, 2> size, unsigned threads) {
+    const delineate::Crops cells{crops.data(), static_cast<int64_t>(crops.shape(1)),
+                                 static_cast<int64_t>(crops.shape(2))};
+    if (boxes.shape(1) != 4 || boxes.shape(0) != crops.shape(0) || cells.height < 1 || cells.width < 1) {
+        throw nb::value_error("masks_from_crops: boxes and crops do not fit together");
+    }
+    nb::gil_scoped_release release;
+    return delineate::masks_from_crops({boxes.data(), boxes.size()}, cells, size, threads);
+}
+
 }  // namespace
 
 void bind_decode(nb::module_& m) {
@@ -108,4 +118,6 @@ void bind_decode(nb::module_& m) {
     m.def("masks_from_logits", &masks_from_logits, "logits"_a.noconvert(), "side"_a, "content"_a, "size"_a, "threshold"_a,
           "margin"_a, "threads"_a,
           "Low-resolution logits -> Runs on a canvas of `size`, pixels above threshold + margin and above threshold - margin.");
+    m.def("masks_from_crops", &masks_from_crops, "boxes"_a.noconvert(), "crops"_a.noconvert(), "size"_a, "threads"_a,
+          "Crops of logits, each stretched over its box -> Runs on a canvas of `size`.");
 }

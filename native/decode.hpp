@@ -1,6 +1,7 @@
 // YOLO-style heads and mask prototypes -> boxes and runs. A mask at picture size never exists as pixels.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -63,5 +64,14 @@ struct Sampling {
 // boxes: (N, 4) x0, y0, x1, y1 in picture pixels, half-open; coefficients: (N, prototypes.depth).
 Rle masks_from_prototypes(std::span<const float> boxes, std::span<const float> coefficients,
                           const Prototypes& prototypes, const Sampling& sampling, unsigned threads);
+
+struct Crops {
+    const float* data = nullptr;  // (N, height, width) logits, each stretched over its own box
+    int64_t height = 0, width = 0;
+};
+
+// One mask per box: the pixels at whose centre the probabilities, interpolated bilinearly between the centres of the
+// crop's cells and falling to zero at one cell outside of them, are at least one half. Crops with NaN give nothing.
+Rle masks_from_crops(std::span<const float> boxes, const Crops& crops, std::array<int64_t, 2> size, unsigned threads);
 
 }  // namespace delineate

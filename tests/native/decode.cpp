@@ -4,6 +4,7 @@
 
 #include "check.hpp"
 #include "decode.hpp"
+#include "dense.hpp"
 
 using namespace delineate;
 using delineate::test::Random;
@@ -137,10 +138,54 @@ void check_heads(Random& random, bool wild) {
     }
 }
 
+// One pixel of a pasted crop by the definition: bilinear between cell centres, zero one cell outside of them.
+double pasted(const std::vector<float>& logits, int64_t rows, int64_t columns, double y, double x) {
+    const auto cell = [&](int64_t i, int64_t j) {
+        if (i < 0 || j < 0 || i >= rows || j >= columns) return 0.0;
+        return 1 / (1 + std::exp(-static_cast<double>(logits[i * columns + j])));
+    };
+    const double top = std::floor(y), left = std::floor(x);
+    const auto i = static_cast<int64_t>(top), j = static_cast<int64_t>(left);
+    const double v = y - top, u = x - left;
+    return (cell(i, j) * (1 - u) + cell(i, j + 1) * u) * (1 - v) + (cell(i + 1, j) * (1 - u) + cell(i + 1, j + 1) * u) * v;
+}
+
+void check_crops(Random& random, bool wild) {
+    const int64_t height = random.between(1, 40), width = random.between(1, 40);
+    const int64_t rows = random.between(1, 9), columns = random.between(1, 9);
+    std::vector<float> logits, box;
+    for (int64_t i = 0; i < rows * columns; ++i) logits.push_back(static_cast<float>(uniform(random, -4, 4)));
+    for (int64_t k = 0; k < 2; ++k) box.push_back(static_cast<float>(uniform(random, -20, 40)));
+    for (int64_t k = 0; k < 2; ++k) box.push_back(box[k] + static_cast<float>(uniform(random, -1, 50)));
+    if (wild) {
+        for (auto* numbers : {&logits, &box})
+            for (auto& v : *numbers)
+                if (random.below(8) == 0) v = hostile(random);
+    }
+    const Rle found = masks_from_crops(box, {logits.data(), rows, columns}, {height, width}, 2);
+    test::check_canonical(found);
+    if (wild) return;
+    std::vector<uint8_t> dense(static_cast<size_t>(height * width));
+    decode_rows(found, dense.data());
+    const double down = static_cast<double>(rows) / (double{box[3]} - box[1]);
+    const double across = static_cast<double>(columns) / (double{box[2]} - box[0]);
+    for (int64_t i = 0; i < height; ++i) {
+        for (int64_t j = 0; j < width; ++j) {
+            const double y = (static_cast<double>(i) + 0.5 - box[1]) * down - 0.5;
+            const double x = (static_cast<double>(j) + 0.5 - box[0]) * across - 0.5;
+            const bool inside = down > 0 && across > 0 && y >= -1 && x >= -1 && y <= static_cast<double>(rows) &&
+                                x <= static_cast<double>(columns);
+            const double value = inside ? pasted(logits, rows, columns, y, x) : 0.0;
+            if (std::fabs(value - 0.5) > 1e-5) CHECK((dense[i * width + j] != 0) == (value > 0.5));
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
     Random random(11);
+    for (int round = 0; round < 3000; ++round) check_crops(random, round % 2 == 0);
     for (int round = 0; round < 400; ++round) check_masks(random);
     for (int round = 0; round < 2000; ++round) check_hostile_masks(random);
     for (int round = 0; round < 600; ++round) check_heads(random, round % 2 == 0);

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delineate.masks import Masks
-from delineate.postprocess.decode import Placement, Thresholds, prototypes
+from delineate.postprocess.decode import Placement, Thresholds, crops, prototypes
 
 PLAIN = Placement(1.0, 1.0, 0, 0)
 EVERYTHING = Thresholds(score=0.0, iou=1.0, max_detections=10_000)
@@ -490,3 +490,156 @@ def test_wrong_arguments(change, error, message):
 def test_thresholds_are_checked(values, message):
     with pytest.raises(ValueError, match=message):
         Thresholds(**values)
+
+
+def paste(logits, box, size):
+    """Dense paste in continuous coordinates, by the definition; pixels too close to one half are -1."""
+    rows, columns = logits.shape
+    cells = np.pad(1 / (1 + np.exp(-logits.astype(np.float64))), 1)
+
+    def axis(low, high, count, cells):
+        at = np.clip((np.arange(count) + 0.5 - low) / (high - low) * cells - 0.5, -1, cells) + 1
+        left = np.minimum(at.astype(int), cells)
+        weights = np.zeros((count, cells + 2))
+        weights[np.arange(count), left] = 1 - (at - left)
+        weights[np.arange(count), left + 1] += at - left
+        return weights
+
+    left, top, right, bottom = (float(value) for value in box)
+    values = axis(top, bottom, size[0], rows) @ cells @ axis(left, right, size[1], columns).T
+    return np.where(np.abs(values - 0.5) < 1e-5, -1, values > 0.5).astype(int)
+
+
+def pasted(boxes, logits, size, **changes):
+    boxes = np.asarray(boxes, np.float32)
+    scores, labels = np.linspace(0.9, 0.5, len(boxes)), np.zeros(len(boxes), np.int64)
+    given = {"placement": PLAIN, "size": size, "thresholds": Thresholds(score=0.0), "classes": 1, **changes}
+    return crops([boxes, scores, labels, logits], **given)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=150, deadline=None)
+def test_crops_equal_the_continuous_paste(seed):
+    rng = np.random.default_rng(seed)
+    size = tuple(rng.integers(1, 90, 2))
+    cells = tuple(rng.integers(1, 29, 2)) if seed % 3 else (28, 28)
+    low = rng.uniform(0, size[::-1])
+    high = np.minimum(low + rng.uniform(0.01, 80, 2) ** rng.uniform(0.2, 1), size[::-1])
+    if (high.astype(np.float32) <= low.astype(np.float32)).any():
+        return
+    box = np.float32([*low, *high])
+    logits = rng.normal(0, 3, (1, *cells)).astype(np.float32)
+    found = pasted([box], logits, size)
+    expected = paste(logits[0], box, size)
+    dense = found.masks.to_dense()[0] if len(found) else np.zeros(size, bool)
+    np.testing.assert_array_equal(dense[expected >= 0], expected[expected >= 0])
+
+
+def test_crops_equal_a_grid_sample():
+    torch = pytest.importorskip("torch", reason="the oracle is torch's grid_sample")
+    rng = np.random.default_rng(3)
+    boxes = np.float32([[3.2, 4.7, 60.1, 80.9], [10, 10, 12.5, 90], [0, 0, 100, 100], [40.2, 7.2, 41.6, 8.4]])
+    logits = rng.normal(0, 3, (4, 28, 28)).astype(np.float32)
+    logits[3] += 5  # its one pixel is inside
+    found = pasted(boxes, logits, (100, 100))
+    at = torch.arange(100) + 0.5
+    for box, crop, mask in zip(boxes.tolist(), logits, found.masks.to_dense(), strict=True):
+        x, y = (at - box[0]) / (box[2] - box[0]) * 2 - 1, (at - box[1]) / (box[3] - box[1]) * 2 - 1
+        grid = torch.stack((x.expand(100, 100), y[:, None].expand(100, 100)), -1)
+        prob = torch.from_numpy(crop).sigmoid()[None, None]
+        dense = torch.nn.functional.grid_sample(prob, grid[None], align_corners=False)[0, 0].numpy()
+        sure = np.abs(dense - 0.5) > 1e-5
+        assert sure.mean() > 0.99
+        np.testing.assert_array_equal(mask[sure], (dense >= 0.5)[sure])
+
+
+def test_crops_are_near_the_paste_of_whole_pixels():
+    """torchvision truncates a box that is larger by 30 / 28: differences stay within one pixel of a border."""
+    torch = pytest.importorskip("torch", reason="the oracle is torch's interpolate")
+    ndimage = pytest.importorskip("scipy.ndimage", reason="the oracle is scipy")
+    y, x = np.mgrid[-1:1:28j, -1:1:28j]
+    crop = np.float32(6 * (0.8 - np.hypot(x, y * 1.1)))
+    for box in ([10.3, 20.6, 70.9, 64.2], [5.0, 5.0, 12.9, 90.9], [0.0, 1.5, 99.0, 98.5]):
+        left, top, right, bottom = box
+        half_x, half_y = (right - left) / 2 * 30 / 28, (bottom - top) / 2 * 30 / 28
+        whole = [
+            int((left + right) / 2 - half_x),
+            int((top + bottom) / 2 - half_y),
+            int((left + right) / 2 + half_x),
+            int((top + bottom) / 2 + half_y),
+        ]
+        width, height = whole[2] - whole[0] + 1, whole[3] - whole[1] + 1
+        prob = np.pad(1 / (1 + np.exp(-crop)), 1)
+        resized = torch.nn.functional.interpolate(
+            torch.from_numpy(prob)[None, None], size=(height, width), mode="bilinear", align_corners=False
+        )[0, 0].numpy()
+        canvas = np.zeros((140, 140), bool)
+        rows, columns = np.arange(height) + whole[1], np.arange(width) + whole[0]
+        inside = np.ix_((rows >= 0) & (rows < 140), (columns >= 0) & (columns < 140))
+        part = np.zeros((140, 140), bool)
+        place = np.ix_(rows[(rows >= 0) & (rows < 140)], columns[(columns >= 0) & (columns < 140)])
+        part[place] = (resized >= 0.5)[inside]
+        canvas |= part
+        mask = pasted([box], crop[None], (140, 140)).masks.to_dense()[0]
+        cross = np.ones((3, 3), bool)
+        assert (mask <= ndimage.binary_dilation(canvas, cross)).all()
+        assert (canvas <= ndimage.binary_dilation(mask, cross)).all()
+
+
+def test_crops_of_nothing():
+    found = pasted(np.zeros((0, 4)), np.zeros((0, 28, 28), np.float32), (5, 6))
+    assert len(found) == 0
+    assert found.masks.size == (5, 6)
+
+
+def test_crops_select_by_score_label_and_sense():
+    boxes = np.float32(
+        [
+            [0, 0, 9, 9],
+            [1, 1, 5, 5],
+            [2, 2, 6, 6],
+            [0, 0, np.inf, 9],
+            [5, 5, 5, 9],
+            [3, 3, 8, 8],
+            [20, 20, 30, 30],
+        ]
+    )
+    scores = np.float32([0.3, 0.9, 0.0, 0.8, 0.8, np.nan, 0.9])
+    labels = np.array([0, 1, 0, 0, 0, 0, 0])
+    logits = np.full((7, 28, 28), 5.0, np.float32)
+    outputs = [boxes[None], scores[None], labels[None], logits[None]]
+    options = {"placement": PLAIN, "size": (10, 10), "classes": 2}
+    found = crops(outputs, **options, thresholds=Thresholds(score=0.0))
+    assert found.labels.tolist() == [1, 0]
+    assert found.scores.tolist() == pytest.approx([0.9, 0.3])
+    assert len(crops(outputs, **options, thresholds=Thresholds(score=0.0, max_detections=1))) == 1
+    assert len(crops(outputs, **{**options, "classes": 1}, thresholds=Thresholds(score=0.0))) == 1
+    logits[1, 3, 3] = np.nan
+    assert crops(outputs, **options, thresholds=Thresholds(score=0.0)).labels.tolist() == [0]
+
+
+def test_crops_over_the_border_are_clipped_before_the_paste():
+    logits = np.full((1, 28, 28), 9.0, np.float32)
+    found = pasted([[-8, -8, 4, 4]], logits, (10, 10))
+    assert found.boxes.tolist() == [[0, 0, 4, 4]]
+    assert found.masks.areas.tolist() == [16]
+
+
+def test_crops_follow_the_placement():
+    logits = np.full((1, 28, 28), 9.0, np.float32)
+    found = pasted([[4, 10, 12, 18]], logits, (10, 10), placement=Placement(2.0, 2.0, 6, 0))
+    assert found.boxes.tolist() == [[2, 2, 6, 6]]
+
+
+@pytest.mark.parametrize(
+    "shapes", [[], [(3, 4), (3,), (3,)], [(3, 4), (2,), (3,), (3, 7, 7)], [(3, 5), (3,), (3,), (3, 7, 7)]]
+)
+def test_crops_refuse_other_shapes(shapes):
+    with pytest.raises(ValueError, match=r"outputs must be boxes \(D, 4\)"):
+        crops(
+            [np.zeros(shape) for shape in shapes],
+            placement=PLAIN,
+            size=(5, 5),
+            thresholds=EVERYTHING,
+            classes=1,
+        )

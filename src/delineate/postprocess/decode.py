@@ -155,6 +155,89 @@ def prototypes(
     return Instances(canvas, boxes[visible], labels[visible], scores[visible], masks[visible])
 
 
+def crops(
+    outputs: Sequence[NDArray[Any]],
+    *,
+    placement: Placement,
+    size: Sequence[int],
+    thresholds: Thresholds,
+    classes: int,
+    threads: int = 0,
+) -> Instances:
+    """Decode detections that carry a small mask of their own, as Mask R-CNN's do, to the instances of one picture.
+
+    A mask is stretched over its box straight to runs. What it is, exactly: the picture pixels at whose centre
+    the probability is at least one half, where probabilities are interpolated bilinearly between the centres
+    of the crop's cells and fall to zero at the centres of a ring of cells around them. That is detectron2's
+    paste in continuous coordinates. (torchvision's truncates a slightly larger box to whole pixels first: its
+    masks are moved by up to one pixel at each side against these.)
+
+    Args:
+        outputs: Float or integer arrays in this order; a batch axis of 1 may lead each: boxes (D, 4) xyxy in input
+            pixels, scores (D,), labels (D,), and mask logits (D, h, w) of the labelled class. Rows beyond the
+            detections have a score of 0. The network has suppressed duplicates: the iou of `thresholds` is not used.
+        placement: Where the picture lies in the input.
+        size: (height, width) of the picture.
+        thresholds: Which detections count.
+        classes: Number of classes; other labels are dropped.
+        threads: Threads for the masks; 0 = as many as the process may use.
+
+    Returns:
+        By falling score, ties in the order of the rows. Boxes are clipped to the picture before masks are
+        stretched over them; what is not finite or empty then is dropped, and so is a detection without a
+        single mask pixel, or with a mask that is not a number somewhere.
+
+    Raises:
+        ValueError: The shapes are not those.
+
+    >>> boxes, masks = np.array([[2, 2, 6, 6]], np.float32), np.full((1, 28, 28), 9.0, np.float32)
+    >>> found = crops([boxes, np.array([0.9]), np.array([1]), masks], placement=Placement(1.0, 1.0, 0, 0),
+    ...     size=(8, 8), thresholds=Thresholds(), classes=2)
+    >>> found.labels, found.masks.areas
+    (array([1]), array([16]))
+    """
+    canvas = _pair("size", size)
+    if classes < 1:
+        raise ValueError(f"decode.crops: classes must be at least 1, got {classes}")
+    if not all(np.isfinite(placement)) or min(placement[:2]) <= 0:
+        raise ValueError(f"decode.crops: placement must have positive, finite scales, got {placement}")
+    boxes, scores, labels, logits = _detections(outputs)
+    with np.errstate(invalid="ignore"):
+        known = np.isfinite(labels) & (labels >= 0) & (labels < classes)
+        wanted = known & (scores > thresholds.score) & np.isfinite(boxes).all(1)
+    order = np.flatnonzero(wanted)
+    order = order[np.argsort(-scores[order], kind="stable")][: thresholds.max_detections]
+    limits = np.array([canvas[1], canvas[0]] * 2, np.float64)
+    placed = np.clip(placement.to_picture(boxes[order]), 0, limits).astype(np.float32)
+    seen = (placed[:, 2] > placed[:, 0]) & (placed[:, 3] > placed[:, 1])
+    order, placed = order[seen], placed[seen]
+    masks = Masks(_core.masks_from_crops(placed, logits[order], canvas, threads))
+    visible = masks.areas > 0
+    order = order[visible]
+    return Instances(canvas, placed[visible], labels[order].astype(np.int64), scores[order], masks[visible])
+
+
+def _detections(outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], ...]:
+    """Boxes, scores, labels and mask logits, checked, float32 in C order, without the batch axis."""
+    arrays = [np.asarray(array) for array in outputs]
+    axes = (2, 1, 1, 3)
+    if len(arrays) == len(axes):
+        arrays = [a[0] if a.ndim == n + 1 and len(a) == 1 else a for a, n in zip(arrays, axes, strict=True)]
+    shapes = [array.shape for array in arrays]
+    count = shapes[0][0] if shapes and shapes[0] else 0
+    fitting = [len(shape) for shape in shapes] == list(axes) and all(len(array) == count for array in arrays)
+    if not fitting or shapes[0][1] != 4 or not all(shapes[3][1:]):
+        raise ValueError(
+            "decode.crops: outputs must be boxes (D, 4), scores (D,), labels (D,) and mask logits (D, h, w), "
+            f"got {', '.join(str(shape) for shape in shapes) or 'nothing'}"
+        )
+    if any(array.dtype.kind not in "fiu" for array in arrays):
+        raise TypeError(
+            f"decode.crops: outputs must be numbers, got {[str(array.dtype) for array in arrays]}"
+        )
+    return tuple(np.ascontiguousarray(array, np.float32) for array in arrays)
+
+
 def _pair(name: str, value: Sequence[int]) -> tuple[int, int]:
     height, width = (int(length) for length in value)
     if height < 1 or width < 1:
