@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace delineate {
 
@@ -105,36 +106,39 @@ class Cone {
 
 }  // namespace
 
-Shortcuts::Shortcuts(const Ring& ring, double distance) : ring_(ring) {
-    const int64_t n = ring.size(), longest = std::min(n - 1, kLongest);
+Shortcuts::Shortcuts(const Ring& ring, double distance) : Shortcuts(ring, {}, distance) {}
+
+Shortcuts::Shortcuts(const Ring& ring, std::vector<int64_t> among, double distance) : ring_(ring), among_(std::move(among)) {
+    const int64_t n = count(), longest = std::min(n - 1, kLongest);
     std::vector<uint64_t> forward;
     for (int64_t a = 0; a < n; ++a) {
         begins_.push_back(forward.size());
-        Cone cone(ring.at(a), distance);
+        Cone cone(at(a), distance);
         for (int64_t k = 0; k < longest; ++k) {
             if (k % 64 == 0) forward.push_back(0);
-            const Point p = ring.at(a + k + 1);
+            const Point p = at(a + k + 1);
             if (cone.contains(p)) forward.back() |= uint64_t{1} << (k % 64);
-            if ((a + k + 1) % 2 == 0 && !cone.narrow(p)) break;
+            if (binds(a + k + 1) && !cone.narrow(p)) break;
         }
     }
     begins_.push_back(forward.size());
     bits_.assign(forward.size(), 0);
     for (int64_t b = n; b < 2 * n; ++b) {
-        Cone cone(ring.at(b), distance);
+        Cone cone(at(b), distance);
         for (int64_t k = 0; k < longest; ++k) {
             const int64_t a = b - k - 1;
             const size_t word = begins_[static_cast<size_t>(a % n)] + static_cast<size_t>(k / 64);
             const uint64_t bit = uint64_t{1} << (k % 64);
             const bool there = word < begins_[static_cast<size_t>(a % n) + 1] && (forward[word] & bit);
-            if (there && cone.contains(ring.at(a))) bits_[word] |= bit;
-            if (a % 2 == 0 && !cone.narrow(ring.at(a))) break;
+            const Point p = at(a);
+            if (there && cone.contains(p)) bits_[word] |= bit;
+            if (binds(a) && !cone.narrow(p)) break;
         }
     }
 }
 
 Shortcuts::Chain Shortcuts::chain(int64_t start, double price) const {
-    const int64_t n = ring_.size();
+    const int64_t n = count();
     std::vector<double> cost(static_cast<size_t>(n) + 1, std::numeric_limits<double>::infinity());
     std::vector<int64_t> previous(static_cast<size_t>(n) + 1, 0);
     cost[0] = 0;
@@ -145,7 +149,7 @@ Shortcuts::Chain Shortcuts::chain(int64_t start, double price) const {
                 const int64_t k = static_cast<int64_t>(64 * (word - begins_[static_cast<size_t>(a)])) +
                                   std::countr_zero(bits) + 1;
                 if (i + k > n) break;
-                const double area = std::abs(static_cast<double>(ring_.between(a, a + k)));
+                const double area = std::abs(static_cast<double>(ring_.between(place(a), place(a + k))));
                 const double total = cost[static_cast<size_t>(i)] + 1 + price * area;
                 if (total >= cost[static_cast<size_t>(i + k)]) continue;
                 cost[static_cast<size_t>(i + k)] = total;
@@ -163,10 +167,14 @@ Shortcuts::Chain Shortcuts::chain(int64_t start, double price) const {
 std::vector<int64_t> Shortcuts::cheapest(double price) const {
     constexpr size_t kFew = 12;
     constexpr int64_t kStarts = 8, kWork = 1 << 14;
-    const int64_t n = ring_.size();
+    const int64_t n = count();
     Chain best = chain(0, price);
     best = chain(best.points[best.points.size() / 2], price);  // contains the first one's, so it is no worse
-    if (best.points.size() > kFew) return std::move(best.points);
+    const auto places = [&] {
+        for (int64_t& point : best.points) point = place(point);
+        return std::move(best.points);
+    };
+    if (best.points.size() > kFew) return places();
     int64_t begin = best.points.back(), length = best.points[0] + n - begin;
     for (size_t k = 0; k + 1 < best.points.size(); ++k)
         if (best.points[k + 1] - best.points[k] > length) {
@@ -178,7 +186,7 @@ std::vector<int64_t> Shortcuts::cheapest(double price) const {
         Chain other = chain((begin + k * length / (starts + 1)) % n, price);
         if (other.cost < best.cost) best = std::move(other);
     }
-    return std::move(best.points);
+    return places();
 }
 
 }  // namespace delineate

@@ -42,6 +42,8 @@ class Ring {
 class Shortcuts {
    public:
     Shortcuts(const Ring& ring, double distance);
+    // Only between some of the points (rising), which alone have to lie within the distance.
+    Shortcuts(const Ring& ring, std::vector<int64_t> among, double distance);
 
     // The points of the cheapest closed chain, rising: each line costs 1 and `price` for every square half pixel
     // between it and the ring. The cheapest through one point, that is; several are tried, more where the chain is short.
@@ -52,11 +54,20 @@ class Shortcuts {
         double cost;
         std::vector<int64_t> points;
     };
+    // Candidates are numbered from 0, those of `among_` or all; walked round any number of times.
     Chain chain(int64_t start, double price) const;
+    int64_t count() const { return among_.empty() ? ring_.size() : static_cast<int64_t>(among_.size()); }
+    int64_t place(int64_t i) const {
+        return among_.empty() ? i : among_[static_cast<size_t>(i % count())] + i / count() * ring_.size();
+    }
+    Point at(int64_t i) const { return ring_.at(place(i)); }
+    // Whether a line that passes it must come near it: middles follow from their corners.
+    bool binds(int64_t i) const { return !among_.empty() || i % 2 == 0; }
 
     const Ring& ring_;
-    std::vector<size_t> begins_;   // of each point in bits_
-    std::vector<uint64_t> bits_;   // bit k of a point: the line to the (k + 1)th point after it
+    std::vector<int64_t> among_;   // empty: all points
+    std::vector<size_t> begins_;   // of each candidate in bits_
+    std::vector<uint64_t> bits_;   // bit k of a candidate: the line to the (k + 1)th after it
 };
 
 }  // namespace delineate

@@ -21,21 +21,7 @@ class MaskSimplifier {
     }
 
     // Within `distance` pixels, with the fewest corners of each ring; among those, the least area in between.
-    std::vector<Sketch> within(double distance) const {
-        std::vector<Sketch> sketches;
-        for (const Ring& ring : rings_) {
-            // Small enough that all of the area together weighs less than one line.
-            const double price = 1 / (8 * (2 * distance + 1) * (static_cast<double>(ring.size()) + length(ring)));
-            sketches.emplace_back(ring, Shortcuts(ring, 2 * distance).cheapest(price));
-            Sketch& sketch = sketches.back();
-            std::vector<int64_t> far;  // rounding may have let through what does not quite keep the bound
-            for (int64_t k = 0; k < sketch.sides(); ++k)
-                if (!ring.within(sketch.begin(k), sketch.end(k), 2 * distance)) far.push_back(k);
-            if (!far.empty()) split(sketch, far, 2 * distance);
-        }
-        repair(sketches, 2 * distance);
-        return sketches;
-    }
+    std::vector<Sketch> within(double distance) const { return within(distance, &fewest); }
 
     std::vector<Sketch> to_iou(double iou) const {
         double area = 0, border = 0;
@@ -48,7 +34,7 @@ class MaskSimplifier {
         // Growing steps, then halving: what is found is measured, so nothing depends on how well the distance is guessed.
         double good = 0, bad = 0, tried = .25 + (1 - iou) * area / border;
         for (int step = 0; step < 16 && (bad == 0 || bad - good > .05 * bad); ++step) {
-            auto sketches = within(tried);
+            auto sketches = within(tried, &few);
             auto fitted = fit(sketches, 2 * tried);
             const bool closer = measured_iou(fitted) >= iou;
             if (closer) sketches = std::move(fitted);
@@ -76,6 +62,38 @@ class MaskSimplifier {
     }
 
    private:
+    // `choose(ring, distance)` gives the points of a ring that are kept; here distances are in half pixels.
+    std::vector<Sketch> within(double distance, std::vector<int64_t> (*choose)(const Ring&, double)) const {
+        std::vector<Sketch> sketches;
+        for (const Ring& ring : rings_) {
+            sketches.emplace_back(ring, choose(ring, 2 * distance));
+            Sketch& sketch = sketches.back();
+            std::vector<int64_t> far;  // rounding may have let through what does not quite keep the bound
+            for (int64_t k = 0; k < sketch.sides(); ++k)
+                if (!ring.within(sketch.begin(k), sketch.end(k), 2 * distance)) far.push_back(k);
+            if (!far.empty()) split(sketch, far, 2 * distance);
+        }
+        repair(sketches, 2 * distance);
+        return sketches;
+    }
+
+    // So little for the area that all of it together weighs less than one line.
+    static double price(const Ring& ring, double distance) {
+        return 1 / (8 * (distance + 1) * (static_cast<double>(ring.size()) + length(ring)));
+    }
+    static std::vector<int64_t> fewest(const Ring& ring, double distance) {
+        return Shortcuts(ring, distance).cheapest(price(ring, distance));
+    }
+    // The number of lines to be tried grows with the distance. Where both it and the ring are long, only those between the
+    // points of a sketch that takes up an eighth of the distance are tried: perhaps not the fewest corners, but near.
+    static std::vector<int64_t> few(const Ring& ring, double distance) {
+        constexpr double kWide = 8;
+        constexpr int64_t kLong = 1024;
+        if (distance <= kWide || ring.size() <= kLong) return fewest(ring, distance);
+        std::vector<int64_t> among = few(ring, distance / 8);
+        if (among.size() <= 4) return among;
+        return Shortcuts(ring, std::move(among), distance - distance / 8).cheapest(price(ring, distance));
+    }
     static double length(const Ring& ring) {
         double sum = 0;
         for (int64_t k = 0; k < ring.size(); k += 2) {

@@ -95,10 +95,11 @@ def simplify(
     For a distance, corners are corners of pixels and middles of straight pieces of the outline, and every ring has
     the fewest of them: the shortest closed path over all admissible lines (Imai and Iri, 1988) through one of
     several starts; of equals the one with the least area in between. For an overlap, the distance is searched that
-    just keeps it, and sides are laid along the lines of least squares through what they replace, so that a polygon
-    lies as much inside as outside. Where such rings would cross themselves or each other, or leave a hole or a
-    part on the wrong side, corners are put back. So the polygons are valid, with the parts and holes of `polygons`
-    in the same order; what the bound asks for is measured on the result, not assumed.
+    just keeps it (on long outlines, wide ones only between the corners of a finer polygon), and sides are laid
+    along the lines of least squares through what they replace, so that a polygon lies as much inside as outside.
+    Where such rings would cross themselves or each other, or leave a hole or a part on the wrong side, corners are
+    put back. So the polygons are valid, with the parts and holes of `polygons` in the same order; what the bound
+    asks for is measured on the result, not assumed.
 
     Args:
         masks: N masks.
@@ -108,6 +109,9 @@ def simplify(
 
     Returns:
         For each mask its parts, float64 corners in steps of half a pixel.
+
+    Raises:
+        ValueError: Not exactly one bound, or one out of its range.
 
     >>> y, x = np.mgrid[:60, :60]
     >>> disc = Masks.from_dense(((y - 30) ** 2 + (x - 30) ** 2 < 625)[None])

@@ -1,6 +1,7 @@
 // Simplified outlines: the bound holds, rings keep their number and their sense, and nothing crosses.
 #include "simplify.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "check.hpp"
@@ -72,9 +73,46 @@ void check(const Rle& rle, const Simplified& found, double iou) {
     }
 }
 
+// A rough disc, large enough for the search among the points of a sketch.
+Rle rough_disc(int64_t side) {
+    std::vector<uint8_t> pixels(static_cast<size_t>(side * side));
+    const double middle = static_cast<double>(side) / 2;
+    for (int64_t y = 0; y < side; ++y)
+        for (int64_t x = 0; x < side; ++x) {
+            const double dy = static_cast<double>(y) - middle, dx = static_cast<double>(x) - middle;
+            const double angle = std::atan2(dy, dx), rough = std::sin(9 * angle) / 20 + std::sin(91 * angle) / 90;
+            pixels[static_cast<size_t>(y * side + x)] = std::hypot(dy, dx) < middle * (.85 + rough);
+        }
+    return encode_rows(pixels.data(), 1, side, side);
+}
+
+// Lines between some points are within the distance of those points, and there are not many more than between all.
+void check_among() {
+    const Rle rle = rough_disc(300);
+    const Outlines outlines = trace(rle);
+    CHECK(outlines.rings.size() == 2);
+    const Ring ring(std::span<const int32_t>(outlines.points).first(static_cast<size_t>(2 * outlines.rings[1])));
+    const double price = 1e-9;
+    for (const double distance : {6.0, 16.0, 40.0}) {
+        const auto sketch = Shortcuts(ring, 2).cheapest(price);
+        const auto some = Shortcuts(ring, sketch, distance - 2).cheapest(price), all = Shortcuts(ring, distance).cheapest(price);
+        CHECK(some.size() >= all.size() && some.size() <= all.size() + all.size() / 2 + 1);
+        CHECK(std::is_sorted(some.begin(), some.end()));
+        for (size_t k = 0; k < some.size(); ++k) {
+            CHECK(std::find(sketch.begin(), sketch.end(), some[k]) != sketch.end());
+            const int64_t end = k + 1 < some.size() ? some[k + 1] : some[0] + ring.size();
+            CHECK(ring.within(some[k], end, distance + 1e-9));
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
+    check_among();
+    const Rle disc = rough_disc(700);
+    check(disc, simplify_to_iou(disc, .8), .8);
+
     Random random(3);
     for (int round = 0; round < 400; ++round) {
         const auto pixels = test::random_pixels(random, random.below(3), random.below(28), random.below(28));
