@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -54,7 +55,12 @@ void parallel_for(int64_t n, int64_t grain, unsigned threads, Fn&& fn) {
         }
     };
     std::vector<std::jthread> pool;
-    for (unsigned t = 1; t < threads; ++t) pool.emplace_back(work);
+    pool.reserve(threads - 1);
+    try {
+        while (pool.size() + 1 < threads) pool.emplace_back(work);
+    } catch (const std::system_error&) {
+        // The system gives no more threads (a container's limit): those that there are do all of the work.
+    }
     work();
     pool.clear();
     if (error) std::rethrow_exception(error);

@@ -54,6 +54,28 @@ def test_the_environment_is_read_strictly(value):
     assert f"DELINEATE_NUM_THREADS must be a whole number from 1 to 1024, got '{value}'" in found.stderr
 
 
+SHORT_OF_THREADS = """
+import resource
+import numpy as np
+from delineate.masks import Masks
+from delineate.threads import set_num_threads
+masks = Masks.from_dense(np.eye(1000, dtype=bool)[:, None])
+set_num_threads(1)
+expected = masks.iou(masks)
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (256 << 20),) * 2)
+set_num_threads(1024)
+assert (masks.iou(masks) == expected).all()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are read and set as on Linux")
+def test_fewer_threads_where_the_system_gives_no_more():
+    """Stacks of a thousand threads do not fit into the memory that is left."""
+    found = run("", SHORT_OF_THREADS)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
 def results(dense, shapes):
     masks = Masks.from_dense(dense)
     columns = np.asfortranarray(dense.transpose(1, 2, 0)).transpose(2, 0, 1)
