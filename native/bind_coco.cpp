@@ -137,13 +137,13 @@ nb::object share(const std::shared_ptr<const TextMeasures>& owner, const std::ve
 nb::tuple measure(MaskTexts& texts, const Array1<uint8_t>& wanted, bool boxes) {
     if (wanted.size() != texts.starts.size()) throw std::invalid_argument("measure: wanted must have a flag per mask.");
     std::shared_ptr<const TextMeasures> found;
+    const std::span<const uint8_t> flags(wanted.data(), wanted.size());
     {
         const nb::gil_scoped_release unlocked;
-        const std::span<const uint8_t> flags(wanted.data(), wanted.size());
         found = std::make_shared<const TextMeasures>(measure_texts(texts, flags, boxes, 0));
-        const bool all = std::find(flags.begin(), flags.end(), 0) == flags.end();
-        if (all && boxes && found->broken.empty()) texts.measures = found;
     }
+    const bool all = std::find(flags.begin(), flags.end(), 0) == flags.end();
+    if (all && boxes && found->broken.empty()) texts.measures = found;  // under the lock of the interpreter
     return nb::make_tuple(share(found, found->areas), share(found, found->boxes, 4), share(found, found->broken));
 }
 

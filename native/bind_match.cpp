@@ -45,7 +45,8 @@ std::vector<const Rle*> pointers(nb::handle images) {
 
 MaskSide side(nb::handle masks) {
     if (nb::isinstance<nb::tuple>(masks)) return {pointers(masks), nullptr};
-    return {{}, &nb::cast<const MaskTexts&>(masks)};
+    const auto& texts = nb::cast<const MaskTexts&>(masks);
+    return {{}, &texts, texts.measures};  // its own hold on them: another Python thread may measure meanwhile
 }
 
 struct PyTruths {

@@ -33,6 +33,7 @@ class Overlap {
 struct MaskSide {
     std::vector<const Rle*> images;
     const MaskTexts* texts = nullptr;
+    std::shared_ptr<const TextMeasures> measures = nullptr;  // of the texts, if they are known by now
 };
 std::unique_ptr<Overlap> mask_overlap(MaskSide truths, MaskSide detections);
 // The smaller of that and the IoU of the bands within widths[image] pixels of the contours; crowds count by their masks

@@ -30,8 +30,8 @@ class SideReader {
     }
     // Area and tight box of a mask, where they are known before it is decoded.
     bool measured(int64_t mask, int64_t& area, Box& box) const {
-        if (!texts_ || !side_.texts->measures) return false;
-        const TextMeasures& all = *side_.texts->measures;
+        if (!side_.measures) return false;
+        const TextMeasures& all = *side_.measures;
         const float* const row = all.boxes.data() + 4 * mask;
         area = static_cast<int64_t>(all.areas[mask]);
         box = {static_cast<int64_t>(row[0]), static_cast<int64_t>(row[1]), static_cast<int64_t>(row[0] + row[2]),
