@@ -1,33 +1,18 @@
 // Set operations, parts, morphology and label maps. Arguments arrive checked by delineate/algebra.py.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
 #include "algebra.hpp"
+#include "bind_arrays.hpp"
 #include "components.hpp"
 #include "morphology.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using delineate::Array1;
+using delineate::give;
 using delineate::Rle;
 using delineate::Table;
+using delineate::view;
 
 namespace {
-
-template <class T>
-using Array1 = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-template <class T>
-std::span<const T> view(const Array1<T>& array) {
-    return {array.data(), array.size()};
-}
-
-template <class T>
-auto give(std::vector<T>&& values) {
-    auto* held = new std::vector<T>(std::move(values));
-    const nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    const size_t shape[] = {held->size()};
-    return nb::ndarray<nb::numpy, T, nb::ndim<1>>(held->data(), 1, shape, owner);
-}
 
 template <Table kTable>
 void bind_pairwise(nb::module_& m, const char* name) {

@@ -1,27 +1,18 @@
 // Masks in the encodings of other programs. Arguments arrive checked by delineate/codecs.py.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
+#include "bind_arrays.hpp"
 #include "codecs.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using delineate::Array1;
 using delineate::Box;
+using delineate::give;
 using delineate::Rle;
 
 namespace {
 
-template <class T>
-using Array1 = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Boxes = nb::ndarray<const int64_t, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
 using WritableBytes2 = nb::ndarray<uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-template <class T, size_t Dims>
-nb::ndarray<nb::numpy, T, nb::ndim<Dims>> give(std::vector<T>&& values, const size_t (&shape)[Dims]) {
-    auto* held = new std::vector<T>(std::move(values));
-    const nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return {held->data(), Dims, shape, owner};
-}
 
 nb::tuple row_crops(const Rle& rle) {
     delineate::RowCrops crops;

@@ -1,12 +1,11 @@
 // Runs (N run-length masks on one canvas) and the functions on it. Arguments arrive checked by delineate/masks.py.
 #include <cmath>
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include "affine.hpp"
+#include "bind_arrays.hpp"
 #include "dense.hpp"
 #include "geometry.hpp"
 #include "outline.hpp"
@@ -17,34 +16,16 @@
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using delineate::Array1;
 using delineate::Box;
+using delineate::give;
 using delineate::Rle;
+using delineate::view;
 
 namespace {
 
-template <class T>
-using Array1 = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Bytes3 = nb::ndarray<const uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using WritableBytes3 = nb::ndarray<uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-
-template <class T>
-std::span<const T> view(const Array1<T>& array) {
-    return {array.data(), array.size()};
-}
-
-// Hands a vector over to numpy without a copy.
-template <class T, size_t Dims>
-nb::ndarray<nb::numpy, T, nb::ndim<Dims>> give(std::vector<T>&& values, const size_t (&shape)[Dims]) {
-    auto* held = new std::vector<T>(std::move(values));
-    const nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return {held->data(), Dims, shape, owner};
-}
-
-template <class T>
-auto give(std::vector<T>&& values) {
-    const size_t shape[] = {values.size()};
-    return give(std::move(values), shape);
-}
 
 template <class T>
 auto lend(nb::handle owner, const std::vector<T>& values) {
@@ -241,7 +222,7 @@ void bind_outlines(nb::module_& m) {
           "runs"_a, "dy"_a = 1.0, "dx"_a = 1.0);
 }
 
-void bind_pairs(nb::module_& m) {
+void bind_comparisons(nb::module_& m) {
     m.def("masks_iou",
           [](const Rle& a, const Rle& b, const Array1<uint8_t>& crowd) {
               std::vector<double> out;
@@ -319,6 +300,6 @@ void bind_masks(nb::module_& m) {
     bind_conversions(m);
     bind_measures(m);
     bind_outlines(m);
-    bind_pairs(m);
+    bind_comparisons(m);
     bind_geometry(m);
 }

@@ -1,21 +1,13 @@
 // Simplified outlines. Arguments arrive checked by delineate/outline.py.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
+#include "bind_arrays.hpp"
 #include "simplify.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using delineate::give;
 using delineate::Rle;
 
 namespace {
-
-template <class T, size_t Dims>
-nb::ndarray<nb::numpy, T, nb::ndim<Dims>> give(std::vector<T>&& values, const size_t (&shape)[Dims]) {
-    auto* held = new std::vector<T>(std::move(values));
-    const nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return {held->data(), Dims, shape, owner};
-}
 
 template <class Fn>
 void bind_simplify(nb::module_& m, const char* name, const char* signature, Fn simplify) {

@@ -1,34 +1,20 @@
 // Pairs of objects that overlap, and what is done with them. Arguments arrive checked by delineate/pairs.py and postprocess/.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 
+#include "bind_arrays.hpp"
 #include "pairs.hpp"
 #include "suppress.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using delineate::Array1;
+using delineate::give;
 using delineate::Rle;
+using delineate::view;
 
 namespace {
 
-template <class T>
-using Array1 = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-template <class T>
-auto give(std::vector<T>&& values) {
-    auto* held = new std::vector<T>(std::move(values));
-    const nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    const size_t shape[] = {held->size()};
-    return nb::ndarray<nb::numpy, T, nb::ndim<1>>(held->data(), 1, shape, owner);
-}
-
-template <class T>
-std::span<const T> view(const Array1<T>& array) {
-    return {array.data(), array.size()};
-}
-
-nb::tuple give(delineate::Pairs&& pairs) {
+nb::tuple as_tuple(delineate::Pairs&& pairs) {
     return nb::make_tuple(give(std::move(pairs.first)), give(std::move(pairs.second)), give(std::move(pairs.shared)));
 }
 
@@ -93,7 +79,7 @@ void bind_pairs(nb::module_& m) {
                   const nb::gil_scoped_release unlocked;
                   pairs = delineate::mask_pairs(a, b);
               }
-              return give(std::move(pairs));
+              return as_tuple(std::move(pairs));
           },
           "a"_a, "b"_a.none(),
           nb::sig("def masks_pairs(a: Runs, b: Runs | None) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64], "
@@ -106,7 +92,7 @@ void bind_pairs(nb::module_& m) {
                   const auto others = b ? view(*b) : std::span<const double>();
                   pairs = delineate::box_pairs(view(a), b ? &others : nullptr);
               }
-              return give(std::move(pairs));
+              return as_tuple(std::move(pairs));
           },
           "a"_a.noconvert(), "b"_a.noconvert().none(),
           nb::sig("def boxes_pairs(a: NDArray[numpy.float64], b: NDArray[numpy.float64] | None) -> "

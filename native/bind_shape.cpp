@@ -1,23 +1,15 @@
 // Hulls, skeletons, intensities. Arguments arrive checked by delineate/shape.py and delineate/intensity.py.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
+#include "bind_arrays.hpp"
 #include "hull.hpp"
 #include "intensity.hpp"
 #include "skeleton.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using delineate::give;
 using delineate::Rle;
 
 namespace {
-
-template <class T, size_t Dims>
-auto give(std::vector<T>&& values, const size_t (&shape)[Dims]) {
-    auto* held = new std::vector<T>(std::move(values));
-    const nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return nb::ndarray<nb::numpy, T, nb::ndim<Dims>>(held->data(), Dims, shape, owner);
-}
 
 template <class T>
 void bind_statistics(nb::module_& m, const char* name) {
