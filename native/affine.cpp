@@ -96,8 +96,9 @@ int64_t work_of(const Rle& rle) { return 8 * static_cast<int64_t>(rle.counts.siz
 }  // namespace
 
 Rle affine(const Rle& rle, const std::array<double, 6>& inverse, int64_t height, int64_t width) {
+    constexpr int64_t kMuch = int64_t{1} << 32;  // of one mask, so that no sum over masks overflows
     int64_t work = 0;
-    for (const Box& box : tight_boxes(rle)) work += 4 * box.width() * box.height();
+    for (const Box& box : tight_boxes(rle)) work += std::min(kMuch, 4 * box.width() * box.height());
     return build<BoxBits>(rle.size(), height, width, work, [&](int64_t i, RunWriter& writer, BoxBits& bits) {
         const Box& box = bits.fill(rle.runs(i), rle.height);
         if (!box.empty()) sample(bits, box, inverse, height, width, writer);

@@ -18,7 +18,9 @@ struct Side {
     std::vector<int64_t> offsets;  // (tubes + 1) tube t owns pieces [offsets[t], offsets[t + 1])
     std::vector<Piece> pieces;
 
-    explicit Side(Tubes tubes) : frames(std::move(tubes.frames)), offsets(static_cast<size_t>(tubes.count) + 1, 0) {
+    explicit Side(Tubes tubes) : frames(std::move(tubes.frames)) {
+        if (tubes.count < 0) throw std::invalid_argument("count of tubes must be at least 0.");
+        offsets.assign(static_cast<size_t>(tubes.count) + 1, 0);
         for (const int64_t tube : tubes.tube_of) {
             if (tube < 0 || tube >= tubes.count) throw std::invalid_argument("tubes must be numbered from 0.");
             ++offsets[tube + 1];

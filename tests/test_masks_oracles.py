@@ -158,3 +158,20 @@ def test_boxes_are_filled_as_pycocotools_fills_them(corners):
     if len(boxes):
         spans = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
         assert [rle["counts"] for rle in found.to_rle()] == texts(coco.frPyObjects(spans, 17, 19))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([1, 1, 4, 3], r"boxes must be numbers of shape \(N, 4\), got int64 \(4,\)"),
+        ([[1, 1, 4, 3, 0, 0, 2, 2]], r"boxes must be numbers of shape \(N, 4\), got int64 \(1, 8\)"),
+        ([[True] * 4], r"boxes must be numbers of shape \(N, 4\), got bool \(1, 4\)"),
+        (
+            [[0, 0, 1, 1], [0, 0, np.inf, 1]],
+            r"masks\[1\]: polygon 0 must have coordinates of at most 1e8 in size, got inf",
+        ),
+    ],
+)
+def test_what_is_no_box_is_refused(boxes, message):
+    with pytest.raises(ValueError, match=message):
+        Masks.from_boxes(boxes, (4, 5))

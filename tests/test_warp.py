@@ -186,6 +186,7 @@ def test_memory_follows_the_object():
         ([[1, 2, 0], [2, 4, 0]], "must be invertible, got determinant 0"),
         ([[0, 0, 0], [0, 0, 0]], "must be invertible"),
         ([[1e-200, 0, 0], [0, 1e-200, 0]], "must be invertible"),
+        ([[1e-10, 0, 1e305], [0, 1e-10, 0]], "must be invertible in float64"),
     ],
 )
 def test_affine_refuses(matrix, message):

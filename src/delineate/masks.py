@@ -128,11 +128,18 @@ class Masks:
             boxes: (N, 4) x0, y0, x1, y1, finite pixels.
             size: (height, width) pixels.
 
+        Raises:
+            ValueError: Not boxes, or a corner that is not finite or beyond 1e8; the message names the box.
+
         >>> Masks.from_boxes([[1, 1, 4, 3]], (4, 5)).areas
         array([6])
         """
-        corners = np.asarray(boxes, np.float64).reshape(-1, 4)[:, [0, 1, 0, 3, 2, 3, 2, 1]]
-        return cls.from_polygons([[ring] for ring in corners], size)
+        corners = np.asarray(boxes)
+        if corners.size == 0:
+            corners = np.empty((0, 4))
+        if corners.ndim != 2 or corners.shape[1] != 4 or corners.dtype.kind not in "iuf":
+            raise ValueError(f"boxes must be numbers of shape (N, 4), got {corners.dtype} {corners.shape}.")
+        return cls.from_polygons([[ring] for ring in corners[:, [0, 1, 0, 3, 2, 3, 2, 1]]], size)
 
     @classmethod
     def from_coco(cls, segmentations: Sequence[Any], size: tuple[int, int]) -> Masks:

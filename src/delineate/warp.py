@@ -53,7 +53,10 @@ def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     # Relative to its terms, not in itself: a map to a millionth of the size is no mistake, one to a line is.
     if not abs(determinant) > 1e-12 * (abs(a * d) + abs(b * c)):
         raise ValueError(f"matrix must be invertible, got determinant {determinant}.")
-    inverse: NDArray[np.float64] = np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]]) / determinant
+    with np.errstate(over="ignore"):  # refused below
+        inverse: NDArray[np.float64] = (
+            np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]]) / determinant
+        )
     if not np.isfinite(inverse).all():
         raise ValueError(f"matrix must be invertible in float64, got determinant {determinant}.")
     return inverse

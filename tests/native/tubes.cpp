@@ -91,6 +91,7 @@ void test_refusals() {
     numbers = scene.tube_of;
     numbers.push_back(0);
     CHECK(with(numbers));
+    CHECK(test::refuses([] { tube_overlap({{}, {}, -1}, {{}, {}, -1}); }));
 }
 
 }  // namespace

@@ -136,6 +136,8 @@ ONE = Instances((4, 5), [[0, 0, 1, 1]], [0], [0.5])
         ([], {}, "sets must be at least one set"),
         ([ONE], {"weights": [1, 2]}, "weights must be 1 numbers above 0"),
         ([ONE], {"weights": [0]}, "weights must be 1 numbers above 0"),
+        ([ONE], {"weights": [1e300]}, r"weights must be 1 numbers above 0 \(to 1e\+100\)"),
+        ([ONE], {"weights": [float("nan")]}, "weights must be 1 numbers above 0"),
         ([ONE], {"threshold": 1.5}, "threshold must be within 0 to 1, got 1.5"),
         ([ONE, ONE.replace(scores=None)], {}, "sets must have scores"),
         ([ONE.replace(scores=[-1])], {}, "scores must be at least 0, got -1"),

@@ -15,6 +15,8 @@ from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.postprocess.nms import check_threshold
 
+_LARGEST_WEIGHT = 1e100  # times any float32 score, summed over any number of finds: still finite
+
 
 def fuse(
     sets: Sequence[Instances],
@@ -39,7 +41,7 @@ def fuse(
         sets: The scored instances that each of S >= 1 models found, all of one size, with scores of at least 0;
             all with masks or none.
         threshold: 0 to 1.
-        weights: (S,) above 0, how much each model counts; all 1 by default.
+        weights: (S,) above 0 and at most 1e100, how much each model counts; all 1 by default.
         agnostic: Finds of different labels are fused too; the best one's label stays.
 
     Returns:
@@ -89,6 +91,9 @@ def _check_weights(weights: ArrayLike | None, count: int) -> NDArray[np.float64]
     if weights is None:
         return np.ones(count)
     shares = np.asarray(weights, np.float64)
-    if shares.shape != (count,) or not (np.isfinite(shares) & (shares > 0)).all():
-        raise ValueError(f"fuse: weights must be {count} numbers above 0, one for each set, got {weights!r}.")
+    if shares.shape != (count,) or not ((shares > 0) & (shares <= _LARGEST_WEIGHT)).all():
+        raise ValueError(
+            f"fuse: weights must be {count} numbers above 0 (to {_LARGEST_WEIGHT:g}), one for each set, "
+            f"got {weights!r}."
+        )
     return shares
