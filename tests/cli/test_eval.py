@@ -151,6 +151,8 @@ def test_mistakes_end_with_a_message_and_code_2(run, files, truth, found, tmp_pa
     boxes = [r.replace(instances=r.instances.replace(masks=None)) for r in found]
     coco.write(found.with_records(boxes), tmp_path / "boxes.json")
     assert "nothing.json: " in message(files[0], tmp_path / "nothing.json")
+    for pair in ((tmp_path, files[1]), (files[0], tmp_path)):
+        assert "must be a file, got a folder. Make one: delineate convert" in message(*pair)
     assert "scores, got none. The truth comes first, then the predictions." in message(files[0], files[0])
     assert "new.json: image 99: picture must be one of the truth" in message(files[0], tmp_path / "new.json")
     assert "twice.json: pictures must be different, got two for 7" in message(

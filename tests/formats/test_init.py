@@ -48,6 +48,39 @@ def test_detect(tmp_path):
         formats.detect(tmp_path / "b.json")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"images": [', r"a.json: file must be JSON, got: Input data was truncated\.$"),
+        ("", r"a.json: file must be JSON, got: Input data was truncated\.$"),
+        ("\ufeff[1, x]", r"a.json: file must be JSON, got: JSON is malformed: .*"),
+        ('[{"image_id": 1, "category_id": 1, "score": 0.5}]', r"results list. It goes with its truth"),
+        (
+            '{"images": [], "annotations": [{"segments_info": []}]}',
+            r"got panoptic segments\. `delineate eval`",
+        ),
+    ],
+)
+def test_what_no_format_knows_is_named(tmp_path, content, message):
+    path = tmp_path / "a.json"
+    path.write_text(content, "utf-8")
+    with pytest.raises(FormatError, match=message):
+        formats.detect(path)
+
+
+def test_folders_that_no_format_knows_are_named(tmp_path):
+    with pytest.raises(FormatError, match=r"folder must hold a dataset, got an empty one"):
+        formats.detect(tmp_path)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "a.json").write_text("{}")
+    with pytest.raises(FormatError, match=r"must be in a known format .*got none of them"):
+        formats.detect(tmp_path)
+    content = json.dumps({"images": [], "annotations": [], "categories": []})
+    (tmp_path / "annotations" / "b.json").write_text(content)
+    with pytest.raises(FormatError, match=r"got one with other files\. Name .*annotations.b\.json \(coco\)"):
+        formats.detect(tmp_path)
+
+
 @pytest.mark.parametrize("name", formats.names())
 def test_the_page_on_formats_has_its_row(name):
     page = Path(__file__).parents[2] / "docs" / "formats.md"

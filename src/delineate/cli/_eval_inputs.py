@@ -12,8 +12,15 @@ from delineate.formats import coco
 from delineate.instances import Instances
 
 
+def truth_of(path: Path) -> Dataset:
+    """The true objects of a COCO file."""
+    _check_file(path)
+    return coco.read(path)
+
+
 def predictions_of(path: Path, truth: Path, known: Dataset) -> tuple[Dataset, list[str]]:
     """The predictions with the truth's record ids, and what to say about it."""
+    _check_file(path)
     try:
         with path.open("rb") as file:
             bare = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
@@ -32,6 +39,13 @@ def predictions_of(path: Path, truth: Path, known: Dataset) -> tuple[Dataset, li
     return found, [
         f"{missing} of {len(known)} pictures are not in {path.name}; their objects count as missed."
     ]
+
+
+def _check_file(path: Path) -> None:
+    """Formats that are folders have to become COCO files first."""
+    if path.is_dir():
+        text = f"must be a file, got a folder. Make one: delineate convert {path} FILE.json --to coco"
+        raise FormatError(path, "", text)
 
 
 def _aligned(path: Path, found: Dataset, known: Dataset) -> Dataset:

@@ -118,7 +118,7 @@ def eval_command(
     if other is not None:
         return other(truth, predictions, json, apart, iou=iou, max_detections=max_detections)
     with _bar("Evaluating"):
-        known = coco.read(truth)
+        known = inputs.truth_of(truth)
         found, notices = inputs.predictions_of(predictions, truth, known)
         inputs.check_masks(iou, {truth: known, predictions: found})
         try:

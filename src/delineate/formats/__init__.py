@@ -116,10 +116,17 @@ def detect(path: str | Path) -> str:
     path = Path(path)
     if not path.exists():
         raise FormatError(path, "", "file must exist, got none.")
-    for name in names():
-        if get(name).sniff(path):
-            return name
-    raise FormatError(path, "", f"file must be in a known format ({', '.join(names())}), got none of them.")
+    name = _sniffed(path)
+    if name is None:
+        # Imported here: it reads by the formats, which are not there before this module is.
+        from delineate.formats import _unknown
+
+        raise _unknown.problem(path, names(), _sniffed)
+    return name
+
+
+def _sniffed(path: Path) -> str | None:
+    return next((name for name in names() if get(name).sniff(path)), None)
 
 
 def read(path: str | Path, format: str | None = None) -> Dataset:  # noqa: A002 - what users call it
