@@ -107,6 +107,19 @@ def test_a_column_that_says_nothing_equals_its_absence():
     assert counts(dataset(spelled), dataset(other), "crowd", "group", "attributes") == {}
 
 
+def test_what_was_not_said_may_be_filled_in():
+    given = {"annotation_id": [7, 8, 9], "area": [4.0, 12.0, 2.0]}
+    both = ("annotation_id", "area")
+    numbered = dataset(picture(extras=given))
+    assert counts(dataset(picture()), numbered, *both) == {}
+    assert counts(numbered, dataset(picture()), *both) == {"annotation_id": 3, "area": 3}
+    other = dataset(picture(extras={"annotation_id": [1, 2, 3], "area": [4.0, 12.0, 3.0]}))
+    assert counts(numbered, other, *both) == {"annotation_id": 3, "area": 1}
+    twice = dataset(picture(extras=given), picture(2, "b.png", extras=given))  # as splits of their own files
+    anew = dataset(picture(extras=given), picture(2, "b.png", extras=given | {"annotation_id": [10, 11, 12]}))
+    assert counts(twice, anew, *both) == {}
+
+
 def test_records():
     was = dataset(picture().replace(video="v", frame=1, split="val", attributes={"a": 1}))
     became = dataset(picture(5))

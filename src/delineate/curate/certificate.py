@@ -80,6 +80,8 @@ def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) ->
 
     Pictures are the same by file name (those of one name in their order; without a path: by id), objects by
     position if "instance order" is among the kinds, otherwise by what overlaps most within the same label.
+    What the dataset before did not say is no difference: areas that a format fills in, and ids of annotations
+    unless all objects had one and no two the same.
 
     Args:
         was: The dataset before.
@@ -93,6 +95,8 @@ def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) ->
     True
     """
     kinds = set(kinds)
+    if not _numbered(was):
+        kinds.discard("annotation_id")
     differences: list[Difference] = []
     counts: Counter[str] = Counter()
     objects = exact = 0
@@ -113,6 +117,13 @@ def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) ->
         differences += found[: max(0, EXAMPLES - len(differences))]
     pictures = sum(left is not None and right is not None for left, right in pairs)
     return Certificate(pictures, objects, exact, least, dict(counts), tuple(differences))
+
+
+def _numbered(dataset: Dataset) -> bool:
+    """Whether the ids of annotations tell all objects apart; a format has to number them anew otherwise."""
+    given = [record.instances.extras.get("annotation_id") for record in dataset if len(record.instances)]
+    known = {int(id_) for ids in given if ids is not None for id_ in ids}
+    return len(known) == sum(len(record.instances) for record in dataset)
 
 
 def _alone(left: Record | None, right: Record | None, kinds: set[str]) -> list[Difference]:
@@ -172,7 +183,7 @@ def _compare_records(
             note("label", place, labels[0][place], labels[1][partner])
         for kind in sorted(kinds & _OF_OBJECTS.keys()):
             one, other = (_value(side.instances, kind, n) for side, n in ((left, place), (right, partner)))
-            if one != other:
+            if one != other and not (kind == "area" and one is None):
                 note(kind, place, one, other)
     for place in sorted(set(range(len(right.instances))) - set(partners)):
         note("object", None, "nothing", f"{labels[1][place]} (object {place + 1} of the copy)")
