@@ -49,7 +49,8 @@ def show_report(console: Console, report: Report) -> None:
 
 def show_matching(console: Console, counts: Matching) -> None:
     """Print the counts of objects matched one to one."""
-    headings = ("IoU", "tp", "fp", "fn", "precision", "recall", "f1", "tp/(tp+fp+fn)", "mean IoU")
+    # Narrow enough for counts of five digits on 80 columns.
+    headings = ("IoU", "tp", "fp", "fn", "precision", "recall", "f1", "tp/all", "mean IoU")
     numbers = (counts.true_positives, counts.false_positives, counts.false_negatives)
     ratios = (counts.precision, counts.recall, counts.f1, counts.accuracy, counts.mean_matched_iou)
     rows = [
@@ -61,7 +62,7 @@ def show_matching(console: Console, counts: Matching) -> None:
         for place, threshold in enumerate(counts.thresholds)
     ]
     _print(console, f"matched one to one, {counts.iou} IoU", headings, rows)
-    console.print(f"tp/(tp+fp+fn), mean over thresholds: {number(counts.accuracy.mean())}")
+    console.print(f"tp/all is tp/(tp+fp+fn); mean over thresholds: {number(counts.accuracy.mean())}")
 
 
 def show_errors(console: Console, errors: Errors, scores: Calibration, curves: OperatingCurves) -> None:
