@@ -113,6 +113,8 @@ def test_what_was_not_said_may_be_filled_in():
     numbered = dataset(picture(extras=given))
     assert counts(dataset(picture()), numbered, *both) == {}
     assert counts(numbered, dataset(picture()), *both) == {"annotation_id": 3, "area": 3}
+    assert counts(dataset(picture()), dataset(picture(ids=[1, 2, 3])), "ids") == {}
+    assert counts(dataset(picture(ids=[1, 2, 3])), dataset(picture()), "ids") == {"ids": 3}
     other = dataset(picture(extras={"annotation_id": [1, 2, 3], "area": [4.0, 12.0, 3.0]}))
     assert counts(numbered, other, *both) == {"annotation_id": 3, "area": 1}
     twice = dataset(picture(extras=given), picture(2, "b.png", extras=given))  # as splits of their own files

@@ -80,8 +80,8 @@ def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) ->
 
     Pictures are the same by file name (those of one name in their order; without a path: by id), objects by
     position if "instance order" is among the kinds, otherwise by what overlaps most within the same label.
-    What the dataset before did not say is no difference: areas that a format fills in, and ids of annotations
-    unless all objects had one and no two the same.
+    What the dataset before did not say is no difference: areas and track ids that a format fills in, and ids of
+    annotations unless all objects had one and no two the same.
 
     Args:
         was: The dataset before.
@@ -183,7 +183,7 @@ def _compare_records(
             note("label", place, labels[0][place], labels[1][partner])
         for kind in sorted(kinds & _OF_OBJECTS.keys()):
             one, other = (_value(side.instances, kind, n) for side, n in ((left, place), (right, partner)))
-            if one != other and not (kind == "area" and one is None):
+            if one != other and not (one is None and kind in ("area", "ids")):
                 note(kind, place, one, other)
     for place in sorted(set(range(len(right.instances))) - set(partners)):
         note("object", None, "nothing", f"{labels[1][place]} (object {place + 1} of the copy)")
