@@ -28,6 +28,14 @@ def test_formats_with_splits_keep_them(run, source, tmp_path):
     assert sorted(record.split for record in formats.read(tmp_path / "out")) == ["train"] * 3 + ["val"] * 2
 
 
+def test_coco_gives_a_file_for_each_part_or_one_that_says_the_parts(run, source, tmp_path):
+    assert run("split", source, tmp_path / "out", "--parts", "train=3,val=2").code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["train.json", "val.json"]
+    assert [len(coco.read(tmp_path / "out" / f"{name}.json")) for name in ("train", "val")] == [3, 2]
+    assert run("split", source, tmp_path / "one.json", "--parts", "train=3,val=2").code == 0
+    assert sorted(r.split for r in coco.read(tmp_path / "one.json")) == ["train"] * 3 + ["val"] * 2
+
+
 def test_mistakes(run, source, tmp_path):
     done = run("split", source, tmp_path / "out", "--parts", "train,val")
     assert (done.code, "--parts must be like train=0.8,val=0.2, got 'train,val'" in done.err) == (2, True)

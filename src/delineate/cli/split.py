@@ -16,7 +16,10 @@ from delineate.errors import DelineateError
 
 def split_command(
     source: Path,
-    target: Path,
+    target: Annotated[
+        Path,
+        Parameter(help="A folder; or one file, for formats whose files say which split a picture is of."),
+    ],
     *,
     parts: Annotated[str, Parameter(help="Names and shares of the parts.")] = "train=0.8,val=0.2",
     group: Annotated[
@@ -30,13 +33,14 @@ def split_command(
     name, dataset = read(source)
     to = to or name
     dealt = split(dataset, _shares(parts), seed=seed, group=group)
-    if "splits" in formats.get(to).KEEPS:
-        datasets.save(dealt, target, to, pictures)
+    suffix = formats.get(to).SUFFIX
+    if "splits" in formats.get(to).KEEPS and (not suffix or target.suffix):
+        datasets.save(dealt, target, to, pictures, [source])
         return 0
     target.mkdir(parents=True, exist_ok=True)
     for part in _shares(parts):
         mine = dealt.with_records(record.replace(split=None) for record in dealt if record.split == part)
-        datasets.save(mine, target / f"{part}{formats.get(to).SUFFIX}", to, pictures)
+        datasets.save(mine, target / f"{part}{suffix}", to, pictures, [source])
     return 0
 
 
