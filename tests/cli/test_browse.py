@@ -19,4 +19,5 @@ def test_nothing_to_show(run, tmp_path):
     done = run("browse", tmp_path / "a.json", tmp_path / "a.html")
     assert (done.code, "must have pictures to show" in done.err) == (2, True)
     coco.write(nuclei_dataset(tmp_path, count=1), tmp_path / "a.json")
-    assert run("browse", tmp_path / "a.json", tmp_path / "a.txt").code == 2
+    done = run("browse", tmp_path / "a.json", tmp_path / "a.txt")
+    assert (done.code, "TARGET must end in .html, or" in done.err) == (2, True)

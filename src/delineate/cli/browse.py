@@ -15,6 +15,8 @@ from delineate.curate.select import sample
 from delineate.errors import DelineateError
 from delineate.image import write_image
 
+SHEETS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+
 
 def browse_command(
     source: Path,
@@ -33,6 +35,10 @@ def browse_command(
         bar = Console(stderr=True)
         shown = track(chosen, "Drawing", len(chosen), console=bar, disable=not bar.is_terminal)
         write_page(dataset, target, title=source.name, pictures=shown, side=side)
+    elif target.suffix.lower() not in SHEETS:
+        raise DelineateError(
+            f"{target}: TARGET must end in .html, or for a contact sheet in {', '.join(SHEETS)}."
+        )
     else:
         write_image(target, contact_sheet(chosen, side=side))
     Console(highlight=False, soft_wrap=True).print(f"{target}: {len(chosen)} pictures", markup=False)
