@@ -31,3 +31,12 @@ def test_problems_are_listed_written_and_mended(run, tmp_path):
 def test_no_dataset(run, tmp_path):
     done = run("check", tmp_path / "nothing.json")
     assert (done.code, "must exist" in done.err) == (2, True)
+
+
+def test_the_source_is_never_written_over(run, tmp_path):
+    path = tmp_path / "a.json"
+    coco.write(nuclei_dataset(tmp_path, count=2), path)
+    before = path.read_bytes()
+    done = run("check", path, "--fix", path)
+    assert (done.code, "target must be another file than the source" in done.err) == (2, True)
+    assert path.read_bytes() == before

@@ -17,3 +17,12 @@ def test_small_objects_go(run, tmp_path):
     assert (done.code, "got 'car'" in done.err) == (2, True)
     done = run("filter", tmp_path / "a.json", tmp_path / "c.json", "--min-area", 1e9, "--no-empty")
     assert (done.code, len(coco.read(tmp_path / "c.json"))) == (0, 0)
+
+
+def test_the_source_is_never_written_over(run, tmp_path):
+    path = tmp_path / "a.json"
+    coco.write(nuclei_dataset(tmp_path, count=2), path)
+    before = path.read_bytes()
+    done = run("filter", path, path, "--min-area", 9)
+    assert (done.code, "target must be another file than the source" in done.err) == (2, True)
+    assert path.read_bytes() == before

@@ -34,3 +34,12 @@ def test_equal_names_are_refused(run, sources, tmp_path):
     done = run("merge", *sources, "--out", tmp_path / "all.json")
     assert (done.code, "got 'truth' twice. Write NAME=PATH" in done.err) == (2, True)
     assert not (tmp_path / "all.json").exists()
+
+
+def test_the_source_is_never_written_over(run, tmp_path):
+    path = tmp_path / "a.json"
+    coco.write(nuclei_dataset(tmp_path, count=2), path)
+    before = path.read_bytes()
+    done = run("merge", path, "--out", path)
+    assert (done.code, "target must be another file than the source" in done.err) == (2, True)
+    assert path.read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from delineate import formats
 from delineate.curate import convert
 from delineate.curate.losses import losses
 from delineate.dataset import Dataset
+from delineate.errors import FormatError
 
 To = Annotated[str | None, Parameter(help="The format to write; that of the source by default.")]
 Pictures = Annotated[
@@ -20,8 +22,16 @@ Pictures = Annotated[
 ]
 
 
-def save(dataset: Dataset, target: Path, to: str, pictures: Literal["link", "copy", "leave"] | None) -> None:
-    """Write a dataset and print what was written and what the format could not hold."""
+def save(
+    dataset: Dataset,
+    target: Path,
+    to: str,
+    pictures: Literal["link", "copy", "leave"] | None,
+    sources: Sequence[Path],
+) -> None:
+    """Write a dataset, never over what it was made of; print what was written and what the format could not hold."""
+    if target.resolve() in [source.resolve() for source in sources]:
+        raise FormatError(target, "", "target must be another file than the source, got the same.")
     console = Console(highlight=False, soft_wrap=True)
     convert.write(dataset, target, to, pictures)
     objects = sum(len(record.instances) for record in dataset)

@@ -58,7 +58,7 @@ def check_command(
         dataset, more = fix(dataset, single_objects=single_objects)
         for kind, count in (Counter(done) + Counter(more)).items():
             console.print(f"mended {count} x {kind}", markup=False)
-        datasets.save(dataset, fix_to, formats.detect(path), None)
+        datasets.save(dataset, fix_to, formats.detect(path), None, [path])
     return 1 if any(one.error for one in problems) else 0
 
 

@@ -20,7 +20,7 @@ from delineate.cli import _lvis as lvis_table
 from delineate.cli import _panoptic as panoptic
 from delineate.cli import _video as video
 from delineate.errors import DelineateError
-from delineate.formats import coco, coco_panoptic, lvis
+from delineate.formats import coco_panoptic, lvis
 from delineate.metrics.ap import THRESHOLDS
 from delineate.metrics.columns import Kind
 from delineate.metrics.compare import Comparison, compare

@@ -36,7 +36,7 @@ def filter_command(
         crowd=crowd,
         empty=empty,
     )
-    datasets.save(chosen, target, to or name, pictures)
+    datasets.save(chosen, target, to or name, pictures, [source])
     return 0
 
 

@@ -25,7 +25,7 @@ def merge_command(
     pictures: datasets.Pictures = None,
 ) -> int:
     """Merges datasets; see `delineate merge --help`."""
-    found, kinds = {}, []
+    found, kinds, paths = {}, [], []
     for source in sources:
         name, _, path = source.rpartition("=")
         name = name or Path(path).stem
@@ -35,6 +35,7 @@ def merge_command(
             )
         kind, found[name] = read(path)
         kinds.append(kind)
+        paths.append(Path(path))
     merged = merge(found, None if taxonomy is None else read_taxonomy(taxonomy))
-    datasets.save(merged, out, to or kinds[0], pictures)
+    datasets.save(merged, out, to or kinds[0], pictures, paths)
     return 0

@@ -23,5 +23,5 @@ def sample_command(
 ) -> int:
     """Draws pictures from a dataset; see `delineate sample --help`."""
     name, dataset = read(source)
-    datasets.save(sample(dataset, count, seed=seed), target, to or name, pictures)
+    datasets.save(sample(dataset, count, seed=seed), target, to or name, pictures, [source])
     return 0

@@ -32,7 +32,7 @@ def tile_command(
     """Cuts large pictures into tiles; see `delineate tile --help`."""
     name, dataset = read(source)
     if undo:
-        datasets.save(join(dataset), target, to or name, "leave")
+        datasets.save(join(dataset), target, to or name, "leave", [source])
         return 0
     if target.suffix:
         raise DelineateError(f"{target}: TARGET must be a folder: tiles are many files. Name a folder.")
@@ -42,5 +42,5 @@ def tile_command(
     made = tile(dataset, target / "images", side=side, overlap=overlap, min_part=min_part, empty=empty)
     count = sum(len(tiles(record.size, side, overlap)) for record in dataset)
     records = list(track(made, "Cutting", count, console=bar, disable=not bar.is_terminal))
-    datasets.save(dataset.with_records(records), target / "annotations.json", to or "coco", "leave")
+    datasets.save(dataset.with_records(records), target / "annotations.json", to or "coco", "leave", [source])
     return 0
