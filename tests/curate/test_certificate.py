@@ -107,6 +107,20 @@ def test_a_column_that_says_nothing_equals_its_absence():
     assert counts(dataset(spelled), dataset(other), "crowd", "group", "attributes") == {}
 
 
+def test_frames_that_are_named_anew_are_paired_by_their_position():
+    frames = [picture(n, f"shot_{n}.png").replace(video="v", frame=n) for n in range(3)]
+    renamed = [picture(n, f"{n:05}.png").replace(video="v", frame=n) for n in (2, 0, 1)]
+    found = compare(dataset(*frames), dataset(*renamed))
+    assert (found.clean, found.pictures, found.exact) == (True, 3, 9)
+    found = compare(
+        dataset(*frames), dataset(*renamed[:2], picture(9, "x.png").replace(video="w", frame=1)), set()
+    )
+    assert [str(one) for one in found.examples] == [
+        "shot_1.png: picture: was present, became absent",
+        "x.png: picture: was absent, became present",
+    ]
+
+
 def test_what_was_not_said_may_be_filled_in():
     given = {"annotation_id": [7, 8, 9], "area": [4.0, 12.0, 2.0]}
     both = ("annotation_id", "area")

@@ -78,7 +78,8 @@ class Certificate:
 def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) -> Certificate:
     """Compare a dataset with what became of it.
 
-    Pictures are the same by file name (those of one name in their order; without a path: by id), objects by
+    Pictures are the same by file name (those of one name in their order; without a path: by id), frames of a video
+    that a format names anew by their position, objects by
     position if "instance order" is among the kinds, otherwise by what overlaps most within the same label.
     What the dataset before did not say is no difference: areas and track ids that a format fills in, and ids of
     annotations unless all objects had one and no two the same.
@@ -139,11 +140,18 @@ def _pictures(was: Dataset, became: Dataset) -> Iterator[tuple[Record | None, Re
     waiting: dict[str, list[Record]] = defaultdict(list)
     for record in became:
         waiting[record.name].append(record)
-    for record in was:
-        there = waiting[record.name]
-        yield record, there.pop(0) if there else None
-    for rest in waiting.values():
-        for record in rest:
+    partners = [waiting[record.name].pop(0) if waiting[record.name] else None for record in was]
+    rest = [record for records in waiting.values() for record in records]
+    frames = {(record.video, record.frame): record for record in rest if record.frame is not None}
+    taken = set()
+    for record, partner in zip(was, partners, strict=True):
+        other = partner
+        if other is None and record.frame is not None:
+            other = frames.pop((record.video, record.frame), None)
+            taken.add(id(other))
+        yield record, other
+    for record in rest:
+        if id(record) not in taken:
             yield None, record
 
 
