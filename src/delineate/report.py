@@ -105,7 +105,7 @@ def analyse(
     Args:
         truth: What is right.
         predictions: What was found, with scores. Records are matched by id, classes by name.
-        iou: What overlaps: "mask" or "box".
+        iou: What overlaps: "mask", "box" or "boundary".
         max_detections: Detections of one class in one picture that count.
         fields: Names of the extras to use, see `Fields`.
 

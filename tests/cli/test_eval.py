@@ -103,6 +103,7 @@ def test_boxes_and_limits(run, files, truth, found):
 
 
 def test_boundary(run, files, truth, found):
+    assert "masks instead of their boundaries" in run(*files[:2], "--iou", "boundary", "--explain")[1]
     code, out, _ = run(*files[:2], "--iou", "boundary")
     assert (code, lines(out, "AP")[0][-1]) == (0, f"{evaluate(truth, found, iou='boundary').ap:.4f}")
     assert "COCO, boundary IoU" in out
@@ -188,7 +189,7 @@ def test_panoptic_files_are_recognised(shared, run, tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["panoptic"]["all"]["pq"] == 1
     assert "Note:" not in out
     out = run(path, path, "--iou", "box", "--matching")[1]
-    assert "Note: --iou, --matching mean nothing for panoptic files." in out
+    assert "Note: not available for panoptic files, left out: --iou, --matching." in out
     (tmp_path / "none.json").write_text('{"annotations": []}')
     code, _, err = run(path, tmp_path / "none.json")
     assert code == 2
@@ -315,7 +316,7 @@ def test_lvis_from_a_file_with_scores_under_a_limit(run, federated, found, tmp_p
     assert run(path, tmp_path / "scored.json") == run(path, results)
     _, out, _ = run(path, results, "--max-detections", "1", "--matching", "--iou", "boundary")
     assert "1 of lowest score were not counted. Raise --max-detections" in out
-    assert "Note: --matching mean nothing for LVIS files." in out
+    assert "Note: not available for LVIS files, left out: --matching." in out
     assert "LVIS, boundary IoU" in out
 
 
@@ -324,4 +325,25 @@ def test_lvis_mistakes(run, federated, truth, tmp_path):
     assert (code, "none.json: cannot be read" in err) == (2, True)
     coco.write(truth, tmp_path / "plain.json")
     code, _, err = run(federated[0], tmp_path / "plain.json")
-    assert (code, "plain.json: evaluate_lvis: predictions must have scores" in err) == (2, True)
+    assert code == 2
+    assert "plain.json: image 7: annotations must have scores, got none" in err
+
+
+def test_lvis_limits(run, federated):
+    path, results, _ = federated
+    assert lines(run(path, results)[1], "AP")[0][4] == "300"
+    assert lines(run(path, results, "--max-detections", "100")[1], "AP")[0][4] == "100"
+
+
+def test_lvis_pictures_are_matched_by_name(run, federated, found, tmp_path):
+    path, results, _ = federated
+    named = [one.replace(path=f"elsewhere/{one.path.name}", id=n) for n, one in enumerate(found, 100)]
+    coco.write(found.with_records(named[:2]), tmp_path / "scored.json")
+    code, out, err = run(path, tmp_path / "scored.json")
+    assert (code, err) == (0, "")
+    assert lines(out, "AP") == lines(run(path, results)[1], "AP")
+    assert "Note: 1 of 3 pictures are not in scored.json" in out
+    named[0] = named[0].replace(path="elsewhere/z.png")
+    coco.write(found.with_records(named), tmp_path / "unknown.json")
+    code, _, err = run(path, tmp_path / "unknown.json")
+    assert (code, "picture must be one of the truth, got the unknown name 'z.png'" in err) == (2, True)

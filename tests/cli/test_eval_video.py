@@ -36,7 +36,7 @@ def test_youtube_vis(vis, run, name):
 
 def test_options_and_errors(vis, run):
     assert (
-        "--matching mean nothing for YouTube-VIS files"
+        "not available for YouTube-VIS files, left out: --matching."
         in run("eval", vis / "truth.json", vis / "found.json", "--matching").out
     )
     ended = run("eval", vis / "truth.json", vis / "found.json", "--iou", "box")

@@ -157,6 +157,15 @@ def test_boxes_alone_and_nothing_at_all():
     json.dumps(nothing.as_dict(), allow_nan=False)
 
 
+def test_boundaries_are_explained():
+    truth, found = scene(3)
+    explanation = explain(truth, found, iou="boundary")
+    assert explanation.baseline.ap == pytest.approx(evaluate(truth, found, iou="boundary").ap, abs=1e-12)
+    (whole,) = [t for t in explanation.terms if t.convention.name == "masks instead of their boundaries"]
+    assert whole.numbers.ap == pytest.approx(evaluate(truth, found).ap, abs=1e-12)
+    assert whole.change != 0
+
+
 def test_refuses_a_percentage(sides):
     with pytest.raises(
         ValueError, match=r"explain: target must be an AP in \[0, 1\], got 37.5. Divide a percentage"

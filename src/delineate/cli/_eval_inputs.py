@@ -18,15 +18,19 @@ def truth_of(path: Path) -> Dataset:
     return coco.read(path)
 
 
+def is_results_list(path: Path) -> bool:
+    """Whether a JSON file is a bare list, as COCO, LVIS and YouTube-VIS want results; otherwise it is a dataset."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    except OSError as error:
+        raise FormatError(path, "", f"cannot be read: {error.strerror}.") from error
+
+
 def predictions_of(path: Path, truth: Path, known: Dataset) -> tuple[Dataset, list[str]]:
     """The predictions with the truth's record ids, and what to say about it."""
     _check_file(path)
-    try:
-        with path.open("rb") as file:
-            bare = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-    except OSError as error:
-        raise FormatError(path, "", f"cannot be read: {error.strerror}.") from error
-    if bare:
+    if is_results_list(path):
         return coco.read_results(path, truth), []
     found = _aligned(path, coco.read(path), known)
     unscored = [record for record in found if len(record.instances) and record.instances.scores is None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -138,6 +138,23 @@ def show_explanation(console: Console, explanation: Explanation) -> None:
         for candidate in explanation.candidates
     ]
     _print(console, "sets of conventions, the best first", headings, rows)
+
+
+def worded(notices: Sequence[str]) -> list[str]:
+    """The library's notices with the command's option in place of the function's argument."""
+    return [notice.replace("Raise max_detections", "Raise --max-detections") for notice in notices]
+
+
+def left_out(given: Mapping[str, bool], files: str) -> list[str]:
+    """What to say of the options that were given and are not offered for such files; nothing if there are none."""
+    names = [name for name, there in given.items() if there]
+    return [f"not available for {files}, left out: {', '.join(names)}."] if names else []
+
+
+def show_notices(console: Console, notices: Sequence[str]) -> None:
+    """Print what a reader of the numbers must know."""
+    for notice in notices:
+        console.print(f"Note: {notice}", style="yellow", markup=False, soft_wrap=True)
 
 
 def number(value: float, *, sign: bool = False) -> str:

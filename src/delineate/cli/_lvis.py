@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from delineate.errors import DelineateError, FormatError
-from delineate.formats import coco, lvis
+from delineate.cli import _eval_inputs as inputs
+from delineate.errors import DelineateError
+from delineate.formats import lvis
 from delineate.metrics.columns import Kind
 from delineate.metrics.lvis import LvisReport, evaluate_lvis
 
@@ -17,17 +18,16 @@ _BINS = {"r": "rare", "c": "common", "f": "frequent"}
 _AREAS = {"s": "small", "m": "medium", "l": "large"}
 
 
-def compare(truth: Path, predictions: Path, iou: Kind, max_detections: int) -> LvisReport:
-    """LVIS' average precision of a results list, or of a COCO file with scores and the truth's picture ids."""
+def compare(
+    truth: Path, predictions: Path, iou: Kind, max_detections: int | None
+) -> tuple[LvisReport, list[str]]:
+    """LVIS' average precision of a results list or of a COCO file with scores, and what to say about that file."""
     known = lvis.read(truth)
+    found, notices = inputs.predictions_of(predictions, truth, known)
+    inputs.check_masks(iou, {truth: known, predictions: found})
+    limit = 300 if max_detections is None else max_detections
     try:
-        with predictions.open("rb") as file:
-            bare = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-    except OSError as error:
-        raise FormatError(predictions, "", f"cannot be read: {error.strerror}.") from error
-    found = lvis.read_results(predictions, truth) if bare else coco.read(predictions)
-    try:
-        return evaluate_lvis(known, found, iou=iou, max_detections=max_detections)
+        return evaluate_lvis(known, found, iou=iou, max_detections=limit), notices
     except ValueError as error:
         raise DelineateError(f"{predictions}: {error}") from error
 

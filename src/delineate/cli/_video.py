@@ -8,9 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from delineate.cli import _eval_inputs as inputs
 from delineate.cli import _eval_tables as tables
 from delineate.dataset import Dataset
-from delineate.errors import DelineateError, FormatError
+from delineate.errors import DelineateError
 from delineate.formats import mots, youtube_vis
 from delineate.metrics.ap import Report
 from delineate.metrics.columns import Kind
@@ -31,23 +32,18 @@ def sniff(truth: Path) -> bool:
 
 
 def run(
-    truth: Path, predictions: Path, apart: dict[str, bool], *, iou: Kind, max_detections: int
+    truth: Path, predictions: Path, apart: dict[str, bool], *, iou: Kind, max_detections: int | None
 ) -> dict[str, object]:
-    """Evaluate and print; what comes back is for the JSON file. Options in `apart` mean nothing here."""
-    report = compare(truth, predictions, iou, max_detections)
+    """Evaluate and print; what comes back is for the JSON file. Options in `apart` are not offered here."""
+    report = compare(truth, predictions, iou, 100 if max_detections is None else max_detections)
     tracking = isinstance(report, TrackingReport)
     console = Console(highlight=False)
     show(console, report, tables.FEW_CLASSES)
-    notices = [notice.replace("Raise max_detections", "Raise --max-detections") for notice in report.notices]
-    ignored = [name for name, given in apart.items() if given]
-    if tracking and max_detections != 100:
-        ignored.append("--max-detections")
-    if ignored:
-        notices.append(
-            f"{', '.join(ignored)} mean nothing for {'MOTS' if tracking else 'YouTube-VIS'} files."
-        )
-    for notice in notices:
-        console.print(f"Note: {notice}", style="yellow", markup=False, soft_wrap=True)
+    if tracking:
+        apart = {"--max-detections": max_detections is not None, **apart}
+    files = "MOTS files" if tracking else "YouTube-VIS files"
+    notices = [*tables.worded(report.notices), *tables.left_out(apart, files)]
+    tables.show_notices(console, notices)
     names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
     return {**names, "tracking" if tracking else "videos": report.as_dict(), "notices": notices}
 
@@ -72,12 +68,7 @@ def compare(truth: Path, predictions: Path, iou: Kind, max_detections: int) -> R
 
 def _found(path: Path, truth: Path) -> Dataset:
     """A results list, or a file of its own with scores."""
-    try:
-        with path.open("rb") as file:
-            bare = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-    except OSError as error:
-        raise FormatError(path, "", f"cannot be read: {error.strerror}.") from error
-    return youtube_vis.read_results(path, truth) if bare else youtube_vis.read(path)
+    return youtube_vis.read_results(path, truth) if inputs.is_results_list(path) else youtube_vis.read(path)
 
 
 def show(console: Console, report: Report | TrackingReport, most_classes: int) -> None:

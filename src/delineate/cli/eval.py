@@ -56,7 +56,10 @@ def eval_command(
         float | None, Parameter(help="The AP that somebody else reports (0 to 1): which conventions give it?")
     ] = None,
     iou: Annotated[Kind, Parameter(help="What overlaps.")] = "mask",
-    max_detections: Annotated[int, Parameter(help="Per class and picture; the best count.")] = 100,
+    max_detections: Annotated[
+        int | None,
+        Parameter(help="Per class and picture, the best count; 100 by default. LVIS: per picture, 300."),
+    ] = None,
     match: Annotated[
         bool, Parameter(name="--matching", negative="", help="Count matched objects too.")
     ] = False,
@@ -93,16 +96,14 @@ def eval_command(
         explain: Also evaluate under the conventions by which tools differ, one at a time.
         target: Also look for the few conventions that together give this AP. Means --explain.
         iou: Compare masks, boxes, or masks with a close look at their contours (boundary IoU).
-        max_detections: The greatest number of detections of one class in one picture that counts. For LVIS of all
-            classes of a picture together: 300, unless another number than 100 is given.
+        max_detections: The greatest number of detections of one class in one picture that counts: 100 by default.
+            For LVIS of all classes of a picture together: 300 by default.
         match: Also print how many objects are matched one to one at IoU 0.5 to 0.9, and tp / (tp + fp + fn),
             which microscopy papers call AP (StarDist's way of counting).
         min_score: Predictions with a lower score are left out of --matching.
     """
-    if max_detections < 1:
+    if max_detections is not None and max_detections < 1:
         raise DelineateError(f"--max-detections must be at least 1, got {max_detections}.")
-    if iou == "boundary" and (explain or target is not None):
-        raise DelineateError("--explain knows masks and boxes only, got --iou boundary.")
     apart = {
         "--html": html is not None,
         "--against": against is not None,
@@ -112,17 +113,18 @@ def eval_command(
         "--min-score": min_score is not None,
     }
     if coco_panoptic.sniff(truth):
-        apart = {"--iou": iou != "mask", "--max-detections": max_detections != 100, **apart}
+        apart = {"--iou": iou != "mask", "--max-detections": max_detections is not None, **apart}
         return _eval_panoptic(truth, predictions, json, apart)
     other = _eval_video if video.sniff(truth) else _eval_lvis if lvis.sniff(truth) else None
     if other is not None:
         return other(truth, predictions, json, apart, iou=iou, max_detections=max_detections)
+    limit = 100 if max_detections is None else max_detections
     with _bar("Evaluating"):
         known = inputs.truth_of(truth)
         found, notices = inputs.predictions_of(predictions, truth, known)
         inputs.check_masks(iou, {truth: known, predictions: found})
         try:
-            analysis = analyse(known, found, iou=iou, max_detections=max_detections)
+            analysis = analyse(known, found, iou=iou, max_detections=limit)
             counts = matching(known, found, iou=iou, min_score=min_score) if match else None
         except ValueError as error:
             raise DelineateError(f"{predictions}: {error}") from error
@@ -130,19 +132,15 @@ def eval_command(
         analysis = replace(analysis, matching=counts, slices=parts)
     try:
         if against is not None:
-            comparison, others = _compare(analysis, against, truth, max_detections)
+            comparison, others = _compare(analysis, against, truth, limit)
             analysis, notices = replace(analysis, comparison=comparison), notices + others
         if explain or target is not None:
             with _bar("Explaining") as tell:
-                explanation = explained(
-                    known, found, target, iou=iou, max_detections=max_detections, progress=tell
-                )
+                explanation = explained(known, found, target, iou=iou, max_detections=limit, progress=tell)
             analysis = replace(analysis, explanation=explanation)
     except ValueError as error:
         raise DelineateError(f"{predictions}: {error}") from error
-    notices += [
-        notice.replace("Raise max_detections", "Raise --max-detections") for notice in analysis.notices
-    ]
+    notices += tables.worded(analysis.notices)
     names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
     if against is not None:
         names["against"] = against.as_posix()
@@ -173,8 +171,7 @@ def _show(analysis: Analysis, against: Path | None) -> None:
         tables.show_comparison(console, analysis.comparison, against.name)
     if analysis.explanation is not None:
         tables.show_explanation(console, analysis.explanation)
-    for notice in analysis.notices:
-        console.print(f"Note: {notice}", style="yellow", markup=False, soft_wrap=True)
+    tables.show_notices(console, analysis.notices)
 
 
 def _slices(analysis: Analysis, by: str, iou: Kind) -> tuple[Slice, ...]:
@@ -204,12 +201,11 @@ def _eval_panoptic(truth: Path, predictions: Path, json: Path | None, apart: dic
     report = panoptic.compare(truth, predictions)
     console = Console(highlight=False)
     panoptic.show(console, report, tables.FEW_CLASSES)
-    ignored = [name for name, given in apart.items() if given]
-    if ignored:
-        console.print(f"Note: {', '.join(ignored)} mean nothing for panoptic files.", style="yellow")
+    notices = tables.left_out(apart, "panoptic files")
+    tables.show_notices(console, notices)
     if json is not None:
         names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
-        _write(json, names | {"panoptic": report.as_dict()})
+        _write(json, names | {"panoptic": report.as_dict(), "notices": notices})
     return 0
 
 
@@ -220,7 +216,7 @@ def _eval_video(
     apart: dict[str, bool],
     *,
     iou: Kind,
-    max_detections: int,
+    max_detections: int | None,
 ) -> int:
     content = video.run(truth, predictions, apart, iou=iou, max_detections=max_detections)
     if json is not None:
@@ -235,22 +231,16 @@ def _eval_lvis(
     apart: dict[str, bool],
     *,
     iou: Kind,
-    max_detections: int,
+    max_detections: int | None,
 ) -> int:
-    # LVIS counts 300 detections of a picture unless another number is asked for.
-    limit = 300 if max_detections == 100 else max_detections
-    report = lvis_table.compare(truth, predictions, iou, limit)
+    report, notices = lvis_table.compare(truth, predictions, iou, max_detections)
     console = Console(highlight=False)
     lvis_table.show(console, report)
-    notices = [notice.replace("Raise max_detections", "Raise --max-detections") for notice in report.notices]
-    ignored = [name for name, given in apart.items() if given]
-    if ignored:
-        notices.append(f"{', '.join(ignored)} mean nothing for LVIS files.")
-    for notice in notices:
-        console.print(f"Note: {notice}", style="yellow", markup=False, soft_wrap=True)
+    notices = [*notices, *tables.worded(report.notices), *tables.left_out(apart, "LVIS files")]
+    tables.show_notices(console, notices)
     if json is not None:
         names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
-        _write(json, names | {"lvis": report.as_dict()})
+        _write(json, names | {"lvis": report.as_dict(), "notices": notices})
     return 0
 
 

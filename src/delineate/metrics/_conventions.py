@@ -96,7 +96,8 @@ def conventions(iou: Kind, *, masks: bool) -> tuple[Convention, ...]:
         grid = Convention("overlap", "masks on 160 cells (prototypes of a network)", {"grid": "160"})
         made += [quarter, grid, Convention("overlap", "boxes instead of masks", {"iou": "box"})]
     elif masks:
-        made.append(Convention("overlap", "masks instead of boxes", {"iou": "mask"}))
+        what = "boxes" if iou == "box" else "their boundaries"
+        made.append(Convention("overlap", f"masks instead of {what}", {"iou": "mask"}))
     if masks:
         made.append(Convention("area", "sizes by the mask's area", {"area": "mask"}))
     return tuple(made)

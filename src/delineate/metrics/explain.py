@@ -135,7 +135,7 @@ def explain(
         target: The AP that somebody else reports, 0 to 1. All sets of one and two conventions are tried, and the
             eight closest pairs with every third one; of conventions that deal with the same topic a set has one
             at most.
-        iou: What overlaps in the baseline: "mask" or "box".
+        iou: What overlaps in the baseline: "mask", "box" or "boundary".
         max_detections: Limit of the baseline on detections of one class in one picture; COCO's is 100.
         fields: Names of the extras to use, see `Fields`.
         progress: Called with (done, all) now and then.

@@ -78,7 +78,7 @@ def slices(
         truth: What is right; its records have the attributes.
         predictions: What was found, with scores.
         by: An attribute of the records, or else one of `DERIVED`.
-        iou: What overlaps: "mask" or "box".
+        iou: What overlaps: "mask", "box" or "boundary".
         max_detections: As in `evaluate`.
         fields: Names of the extras to use, see `Fields`.
 
