@@ -1,5 +1,6 @@
 import json
 
+from PIL import Image
 from synthetic import nuclei_dataset
 
 from delineate.formats import coco
@@ -40,3 +41,27 @@ def test_the_source_is_never_written_over(run, tmp_path):
     done = run("check", path, "--fix", path)
     assert (done.code, "target must be another file than the source" in done.err) == (2, True)
     assert path.read_bytes() == before
+
+
+def test_leakage_between_files(run, tmp_path):
+    for name in ("train", "val"):
+        (tmp_path / name).mkdir()
+        coco.write(nuclei_dataset(tmp_path / name, count=2), tmp_path / name / "a.json")
+    for path in (tmp_path / "val").glob("*.png"):
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    files = tmp_path / "train" / "a.json", tmp_path / "val" / "a.json"
+    done = run("check", *files)
+    assert (done.code, done.out.count("nothing is wrong")) == (0, 2)
+    shared = coco.read(files[0])[0].path
+    assert shared is not None
+    copy = coco.read(files[1])[0].path
+    copy.write_bytes(shared.read_bytes())
+    done = run("check", *files, "--json", tmp_path / "p.json")
+    assert (done.code, done.out.count("nothing is wrong")) == (1, 1)
+    content = json.loads((tmp_path / "p.json").read_text())
+    assert content["paths"] == [path.as_posix() for path in files]
+    (problem,) = content["problems"]
+    assert (problem["kind"], problem["path"]) == ("leakage", files[1].as_posix())
+    assert problem["problem"] == f"is the same picture as {shared} of {files[0]}"
+    done = run("check", *files, "--fix", tmp_path / "b.json")
+    assert (done.code, "--fix mends one dataset at a time, got 2" in done.err) == (2, True)

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from synthetic import nuclei_dataset
 
@@ -58,6 +59,32 @@ def test_differences_are_shown(run, source, tmp_path, monkeypatch):
     assert done.code == 1
     assert "Differences that the format does not explain" in done.out
     assert "object: 2" in done.out
+
+
+def test_what_other_tools_will_not_see_is_said(run, source, tmp_path):
+    known = coco.read(source)
+    first, *rest = known
+    crowd = np.arange(len(first.instances)) == 0
+    coco.write(
+        known.with_records([first.replace(instances=first.instances.replace(crowd=crowd)), *rest]),
+        tmp_path / "in" / "b.json",
+    )
+    done = run(
+        "convert",
+        tmp_path / "in" / "b.json",
+        tmp_path / "yolo",
+        "--to",
+        "yolo",
+        "--json",
+        tmp_path / "c.json",
+    )
+    assert done.code == 0
+    assert "what yolo cannot hold" not in done.out
+    assert "what other tools that read yolo do not see" in done.out
+    assert "crowd flags" in done.out
+    content = json.loads((tmp_path / "c.json").read_text())
+    assert content["unseen"] == {"crowd": {"count": 1, "first": f"{first.name}, object 1"}}
+    assert "other tools" not in run("convert", source, tmp_path / "plain", "--to", "yolo").out
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,13 @@ def test_formats_without_splits_get_one_file_each(run, source, tmp_path):
     )
 
 
+def test_coco_gets_one_file_each_unless_one_is_named(run, source, tmp_path):
+    assert run("split", source, tmp_path / "out", "--parts", "train=3,val=2").code == 0
+    assert [len(coco.read(tmp_path / "out" / f"{name}.json")) for name in ("train", "val")] == [3, 2]
+    assert run("split", source, tmp_path / "one.json", "--parts", "train=3,val=2").code == 0
+    assert sorted(record.split for record in coco.read(tmp_path / "one.json")) == ["train"] * 3 + ["val"] * 2
+
+
 def test_formats_with_splits_keep_them(run, source, tmp_path):
     done = run("split", source, tmp_path / "out", "--parts", "train=3,val=2", "--to", "yolo")
     assert done.code == 0

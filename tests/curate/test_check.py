@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from delineate.curate.check import KINDS, Problem, check, check_dataset, fix, mended
+from delineate.curate.check import KINDS, Problem, check, check_dataset, check_together, fix, mended
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import coco
@@ -68,6 +68,24 @@ def test_equal_files_count_twice_or_leak(tmp_path):
     )
     assert [str(p.kind) for p in found] == ["leakage"]
     assert "which is in split train, this in val" in found[0].text
+
+
+def test_leakage_between_files(tmp_path):
+    for name, shade in (("a", 1), ("b", 2), ("c", 3)):
+        (tmp_path / name).mkdir()
+        one = record(save(tmp_path / name / "one.png", shade), [square(0, 0)])
+        again = record(save(tmp_path / name / "two.png", 9 if name != "c" else 10), [square(0, 0)], 2)
+        coco.write(Dataset([one, again], ["cell"]), tmp_path / f"{name}.json")
+    (tmp_path / "b" / "one.png").write_bytes((tmp_path / "b" / "two.png").read_bytes())
+    paths = [tmp_path / f"{name}.json" for name in "abc"]
+    a, b, c = check_together(paths)
+    assert (a, c) == ([], [])
+    assert [one.kind for one in b] == ["duplicate picture", "leakage", "leakage"]
+    assert b[1].text == f"is the same picture as {tmp_path / 'a' / 'two.png'} of {paths[0]}"
+    assert check_together([paths[0], paths[2]]) == [[], []]
+    assert [one.kind for one in check_together([paths[0], paths[0]])[1]] == ["leakage"] * 2
+    paths[0].write_text('{"images": [{"id": 1}], "annotations": [], "categories": []}')
+    assert [len(found) > 0 for found in check_together(paths)] == [True, True, False], "one file is broken"
 
 
 def test_objects():

@@ -69,8 +69,10 @@ _add(
 )
 _add(
     "check",
-    "Find everything that is wrong with a dataset. Exit code 0: no errors; 1: errors; 2: it could not be read at all.",
+    "Find everything that is wrong with a dataset; with several, also the pictures that they share (leakage). "
+    "Exit code 0: no errors; 1: errors; 2: it could not be read at all.",
     "labels.json",
+    "train.json val.json test.json",
     "yolo/ --json problems.json",
     "labels.json --fix mended.json",
 )
@@ -88,7 +90,8 @@ _add(
 )
 _add(
     "split",
-    "Deal the pictures of a dataset out to parts, so that every class is shared out alike.",
+    "Deal the pictures of a dataset out to parts, so that every class is shared out alike. Formats that are one file "
+    "give one for each part in the folder TARGET.",
     "all.json parts/ --parts train=0.8,val=0.1,test=0.1",
     "all.json yolo/ --to yolo --group patient --seed 7",
 )

@@ -39,3 +39,5 @@ def save(
     for loss in losses(dataset, formats.get(to).KEEPS):
         if loss.grave:
             console.print(f"Note: {to} cannot hold {loss}", style="yellow", markup=False)
+    for loss in convert.unseen(dataset, to):
+        console.print(f"Note: other tools that read {to} do not see {loss}", style="yellow", markup=False)

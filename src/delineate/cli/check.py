@@ -14,11 +14,15 @@ from rich.table import Table
 
 from delineate import atomic, formats
 from delineate.cli import _datasets as datasets
-from delineate.curate.check import KINDS, Problem, check, fix, mended
+from delineate.curate.check import KINDS, Problem, check_together, fix, mended
+from delineate.errors import DelineateError
 
 
 def check_command(
-    path: Path,
+    paths: Annotated[
+        tuple[Path, ...], Parameter(help="Datasets; of several also the pictures that they share are found.")
+    ],
+    /,
     *,
     json: Annotated[Path | None, Parameter(help="Write all problems to this file.")] = None,
     pixels: Annotated[bool, Parameter(help="Decode every picture, not only its header.")] = True,
@@ -30,36 +34,41 @@ def check_command(
     ] = False,
 ) -> int:
     """Checks a dataset; see `delineate check --help`."""
+    if fix_to is not None and len(paths) > 1:
+        raise DelineateError(f"--fix mends one dataset at a time, got {len(paths)}.")
     console = Console(highlight=False, soft_wrap=True)
     bar = Console(stderr=True)
-    problems = check(
-        path,
+    problems = check_together(
+        paths,
         pixels=pixels,
         progress=lambda items, total: track(
             items, "Checking", total, console=bar, disable=not bar.is_terminal
         ),
     )
-    _show(console, path, problems)
+    for path, found in zip(paths, problems, strict=True):
+        _show(console, path, found)
     if json is not None:
         entries = [
             {
+                "path": path.as_posix(),
                 "kind": one.kind,
                 "where": one.where,
                 "problem": one.text,
                 "remedy": one.remedy,
                 "error": one.error,
             }
-            for one in problems
+            for path, found in zip(paths, problems, strict=True)
+            for one in found
         ]
-        content = {"path": path.as_posix(), "problems": entries}
+        content = {"paths": [path.as_posix() for path in paths], "problems": entries}
         atomic.write_bytes(json, msgspec.json.format(msgspec.json.encode(content)) + b"\n")
     if fix_to is not None:
-        dataset, done = mended(path)
+        dataset, done = mended(paths[0])
         dataset, more = fix(dataset, single_objects=single_objects)
         for kind, count in (Counter(done) + Counter(more)).items():
             console.print(f"mended {count} x {kind}", markup=False)
-        datasets.save(dataset, fix_to, formats.detect(path), None, [path])
-    return 1 if any(one.error for one in problems) else 0
+        datasets.save(dataset, fix_to, formats.detect(paths[0]), None, list(paths))
+    return 1 if any(one.error for found in problems for one in found) else 0
 
 
 def _show(console: Console, path: Path, problems: list[Problem]) -> None:
@@ -77,6 +86,6 @@ def _show(console: Console, path: Path, problems: list[Problem]) -> None:
     counts = Counter(one.kind for one in problems)
     for kind in sorted(firsts, key=lambda kind: (not firsts[kind].error, list(KINDS).index(kind))):
         style: Literal["red", "yellow"] = "red" if firsts[kind].error else "yellow"
-        first = firsts[kind]
-        table.add_row(kind, str(counts[kind]), f"{first.where}: {first.text}", first.remedy, style=style)
+        one = firsts[kind]
+        table.add_row(kind, str(counts[kind]), f"{one.where}: {one.text}", one.remedy, style=style)
     console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from delineate import atomic
 from delineate.curate.convert import Conversion, convert
+from delineate.curate.losses import Loss
 from delineate.formats import KEEPABLE
 
 
@@ -42,12 +44,28 @@ def convert_command(
             "target": target.as_posix(),
             "from": done.source,
             "to": done.target,
-            "lost": {loss.kind: {"count": loss.count, "first": loss.where} for loss in done.lost},
+            "lost": _as_dict(done.lost),
+            "unseen": _as_dict(done.unseen),
             "certificate": done.certificate.as_dict(),
             "side_file": None if done.side is None else done.side.as_posix(),
         }
         atomic.write_bytes(json, msgspec.json.format(msgspec.json.encode(content)) + b"\n")
     return 0 if done.certificate.clean else 1
+
+
+def _show_losses(console: Console, title: str, found: Sequence[Loss]) -> None:
+    if not found:
+        return
+    table = Table(title=title, title_justify="left")
+    for heading in ("what", "how many", "first"):
+        table.add_column(heading)
+    for loss in found:
+        table.add_row(KEEPABLE[loss.kind], str(loss.count), loss.where)
+    console.print(table)
+
+
+def _as_dict(found: Sequence[Loss]) -> dict[str, object]:
+    return {loss.kind: {"count": loss.count, "first": loss.where} for loss in found}
 
 
 def _show(console: Console, done: Conversion, source: Path, target: Path) -> None:
@@ -57,13 +75,8 @@ def _show(console: Console, done: Conversion, source: Path, target: Path) -> Non
         f"read back and compared: {proof.pictures} pictures, {proof.objects} objects, {proof.exact} of them exact, "
         f"least IoU {proof.least_iou:.4f}"
     )
-    if done.lost:
-        table = Table(title=f"what {done.target} cannot hold", title_justify="left")
-        for heading in ("what", "how many", "first"):
-            table.add_column(heading)
-        for loss in done.lost:
-            table.add_row(KEEPABLE[loss.kind], str(loss.count), loss.where)
-        console.print(table)
+    _show_losses(console, f"what {done.target} cannot hold", done.lost)
+    _show_losses(console, f"what other tools that read {done.target} do not see", done.unseen)
     if done.side is not None:
         console.print(f"All of it is kept in {done.side}; converting back uses it.", markup=False)
     if not proof.clean:

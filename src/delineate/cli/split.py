@@ -34,7 +34,7 @@ def split_command(
     to = to or name
     dealt = split(dataset, _shares(parts), seed=seed, group=group)
     suffix = formats.get(to).SUFFIX
-    if "splits" in formats.get(to).KEEPS and (not suffix or target.suffix):
+    if "splits" in formats.get(to).KEEPS and (not suffix or target.suffix == suffix):
         datasets.save(dealt, target, to, pictures, [source])
         return 0
     target.mkdir(parents=True, exist_ok=True)

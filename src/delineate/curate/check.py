@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,8 @@ KINDS = MappingProxyType(
         "all crowd": "crowd marks groups that evaluation ignores. If these are single objects (CVAT exports masks as "
         "crowds), --fix with --single-objects clears the flag.",
         "duplicate picture": "Keep one of the files; metrics count the other twice.",
-        "leakage": "The same picture is in two splits: what is measured on one is learned from the other.",
+        "leakage": "The same picture is in two parts: what is measured on one is learned from the other. Take it out "
+        "of one.",
         "unused class": "Nothing to do if it is meant; training wastes an output on it.",
         "duplicate class": "Give the classes different names, or merge them with a taxonomy.",
     }
@@ -96,14 +97,51 @@ def check(path: str | Path, *, pixels: bool = True, progress: Progress | None = 
     Raises:
         FormatError: There is nothing at the path, or no format knows it.
     """
-    path = Path(path)
+    return check_together([path], pixels=pixels, progress=progress)[0]
+
+
+def check_together(
+    paths: Sequence[str | Path], *, pixels: bool = True, progress: Progress | None = None
+) -> list[list[Problem]]:
+    """All problems of several files that must not share pictures, such as the parts of a split.
+
+    Args:
+        paths: Datasets in any known format.
+        pixels: Whether to decode every picture; otherwise only its header is read.
+        progress: Wraps the walk over the pictures of each, given it and their number.
+
+    Returns:
+        The problems of each path, in their order. Leakage between two of them stands with the later one.
+
+    Raises:
+        FormatError: There is nothing at a path, or no format knows it.
+    """
+    known = [Path(path) for path in paths]
+    problems, readable = [], {}
+    for place, path in enumerate(known):
+        found, dataset = _check_file(path, pixels, progress)
+        problems.append(found)
+        if dataset is not None:
+            readable[place] = dataset
+    owners = [place for place, dataset in readable.items() for _ in dataset]
+    records = [record for dataset in readable.values() for record in dataset]
+    for first, second in _same_files(records):
+        one, other = owners[first], owners[second]
+        if one != other:
+            text = f"is the same picture as {records[first].path} of {known[one]}"
+            problems[other].append(Problem("leakage", records[second].name, text))
+    return problems
+
+
+def _check_file(path: Path, pixels: bool, progress: Progress | None) -> tuple[list[Problem], Dataset | None]:
+    """What is wrong, and what could be read."""
     coco = formats.detect(path) == "coco"
     problems = [Problem(*found) for found in check_coco.problems(path)] if coco else []
     try:
         dataset, _ = mended(path) if problems else (formats.read(path), {})
     except FormatError as error:
-        return [*problems, Problem("unreadable annotations", _place(path, error), error.message)]
-    return [*problems, *check_dataset(dataset, pixels=pixels, progress=progress)]
+        return [*problems, Problem("unreadable annotations", _place(path, error), error.message)], None
+    return [*problems, *check_dataset(dataset, pixels=pixels, progress=progress)], dataset
 
 
 def mended(path: str | Path) -> tuple[Dataset, dict[str, int]]:
@@ -220,24 +258,30 @@ def _duplicates(found: Instances, limit: float) -> list[tuple[int, int, float]]:
 
 
 def _duplicate_pictures(dataset: Dataset) -> Iterator[Problem]:
-    """Files of equal content; only files of equal length are read."""
-    by_length: dict[int, list[Record]] = defaultdict(list)
-    for record in dataset:
+    """Pictures of equal content within a dataset: leakage if their splits differ."""
+    records = list(dataset)
+    for one, other in _same_files(records):
+        first, record = records[one], records[other]
+        split = first.split != record.split
+        text = f"is the same file as {first.path}"
+        text += f", which is in split {first.split}, this in {record.split}" if split else ""
+        yield Problem("leakage" if split else "duplicate picture", record.name, text)
+
+
+def _same_files(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
+    """Places of the first picture of some content and of each later one; only files of equal length are read."""
+    by_length: dict[int, list[tuple[int, Path]]] = defaultdict(list)
+    for place, record in enumerate(records):
         if record.path is not None and record.path.is_file():
-            by_length[record.path.stat().st_size].append(record)
-    for records in by_length.values():
-        seen: dict[str, Record] = {}
-        for record in records if len(records) > 1 else ():
-            assert record.path is not None  # noqa: S101 - for the type checker
-            with record.path.open("rb") as file:
+            by_length[record.path.stat().st_size].append((place, record.path))
+    for alike in by_length.values():
+        seen: dict[str, int] = {}
+        for place, path in alike if len(alike) > 1 else ():
+            with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-            first = seen.setdefault(content, record)
-            if first is record:
-                continue
-            split = first.split != record.split
-            text = f"is the same file as {first.path}"
-            text += f", which is in split {first.split}, this in {record.split}" if split else ""
-            yield Problem("leakage" if split else "duplicate picture", record.name, text)
+            first = seen.setdefault(content, place)
+            if first != place:
+                yield first, place
 
 
 def _classes(dataset: Dataset) -> Iterator[Problem]:

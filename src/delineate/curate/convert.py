@@ -33,6 +33,7 @@ class Conversion:
         lost: What the target cannot hold.
         certificate: What was read against what the target gives when it is read back.
         side: The file that keeps what was lost, or None where nothing was.
+        unseen: What the format keeps only in a side file of its own, so what other tools will not see.
     """
 
     dataset: Dataset
@@ -41,6 +42,7 @@ class Conversion:
     lost: tuple[Loss, ...]
     certificate: Certificate
     side: Path | None
+    unseen: tuple[Loss, ...] = ()
 
 
 def convert(
@@ -90,7 +92,28 @@ def convert(
     write(dataset, target, to, pictures)
     certificate = compare(dataset, module.read(target), module.KEEPS)
     side = _write_side(dataset, target) if lost else None
-    return Conversion(dataset, origin, to, tuple(lost), certificate, side)
+    return Conversion(dataset, origin, to, tuple(lost), certificate, side, unseen(dataset, to))
+
+
+def unseen(dataset: Dataset, to: str) -> tuple[Loss, ...]:
+    """What a format keeps only in a side file of its own (``KEEPS_ALONE`` of its module), so what other tools miss.
+
+    Args:
+        dataset: What is written.
+        to: Name of the format.
+
+    Returns:
+        One entry per kind; none for bookkeeping, and none for formats without a side file.
+
+    >>> from delineate import Instances, Record
+    >>> group = Instances((4, 6), [[0, 0, 4, 4]], [0], crowd=[True])
+    >>> [str(loss) for loss in unseen(Dataset([Record(None, (4, 6), group, 1)], ["cell"]), "yolo")]
+    ['crowd flags: 1 (first: 1, object 1)']
+    """
+    module = formats.get(to)
+    alone: frozenset[str] = getattr(module, "KEEPS_ALONE", module.KEEPS)
+    hidden = module.KEEPS - alone
+    return tuple(loss for loss in losses(dataset, formats.KEEPABLE.keys() - hidden) if loss.grave)
 
 
 def read(source: str | Path, origin: str | None = None) -> tuple[str, Dataset]:

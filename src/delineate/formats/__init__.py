@@ -1,7 +1,8 @@
 """Annotation formats, one module each; the folder is the registry.
 
 A format module has ``KEEPS`` (what a round trip preserves, in the words of `KEEPABLE`), ``SUFFIX`` (of its
-file; empty: it is a folder), ``sniff(path)``, ``read(path)`` and ``write(dataset, path)``.
+file; empty: it is a folder), ``sniff(path)``, ``read(path)`` and ``write(dataset, path)``. One that keeps things in
+a side file of its own, which other tools do not read, also has ``KEEPS_ALONE``: what it preserves without that file.
 
 What formats know beyond the fields of `Record` and `Instances` travels in these places:
 
