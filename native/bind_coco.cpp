@@ -1,6 +1,7 @@
 // Reading COCO files natively: the entries as columns, masks as texts.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
@@ -60,6 +61,9 @@ nb::object scan(int descriptor, bool list, size_t window) {
     put("start", found->start);
     put("length", found->length);
     put("rle", found->rle);
+    put("size", found->size, 2);
+    put("pixels", found->pixels);
+    put("tight", found->tight, 4);
     put("entry_start", found->entry_start);
     put("entry_length", found->entry_length);
     return nb::make_tuple(found->count, columns, names, sections);
@@ -134,13 +138,24 @@ nb::object share(const std::shared_ptr<const TextMeasures>& owner, const std::ve
     return nb::cast(nb::ndarray<nb::numpy, const T>(values.data(), columns > 1 ? 2 : 1, shape, capsule));
 }
 
-nb::tuple measure(MaskTexts& texts, const Array1<uint8_t>& wanted, bool boxes) {
-    if (wanted.size() != texts.starts.size()) throw std::invalid_argument("measure: wanted must have a flag per mask.");
+template <class T>
+using Array2 = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+nb::tuple measure(MaskTexts& texts, const Array1<uint8_t>& wanted, bool boxes, const std::optional<Array2<int32_t>>& sizes,
+                  const std::optional<Array1<uint32_t>>& areas, const std::optional<Array2<float>>& tight) {
+    const size_t n = texts.starts.size();
+    SizedMeasures before;
+    bool fine = wanted.size() == n;
+    if (sizes && areas && tight) {
+        before = {{sizes->data(), sizes->size()}, {areas->data(), areas->size()}, {tight->data(), tight->size()}};
+        fine &= sizes->size() == 2 * n && areas->size() == n && tight->size() == 4 * n;
+    }
+    if (!fine) throw std::invalid_argument("measure: arrays must have a row per mask.");
     std::shared_ptr<const TextMeasures> found;
     const std::span<const uint8_t> flags(wanted.data(), wanted.size());
     {
         const nb::gil_scoped_release unlocked;
-        found = std::make_shared<const TextMeasures>(measure_texts(texts, flags, boxes, 0));
+        found = std::make_shared<const TextMeasures>(measure_texts(texts, flags, boxes, 0, before));
     }
     const bool all = std::find(flags.begin(), flags.end(), 0) == flags.end();
     if (all && boxes && found->broken.empty()) texts.measures = found;  // under the lock of the interpreter
@@ -162,7 +177,9 @@ void bind_coco(nb::module_& m) {
         .def("__len__", [](const MaskTexts& texts) { return texts.starts.size(); })
         .def("select", &chosen, "rows"_a.noconvert(), "sizes"_a.noconvert(), "offsets"_a.noconvert())
         .def("decode", &decode, "picture"_a, nb::call_guard<nb::gil_scoped_release>())
-        .def("measure", &measure, "wanted"_a.noconvert(), "boxes"_a,
-             nb::sig("def measure(self, wanted: NDArray[numpy.uint8], boxes: bool) -> tuple[NDArray[numpy.float64], "
-                     "NDArray[numpy.float32], NDArray[numpy.int64]]"));
+        .def("measure", &measure, "wanted"_a.noconvert(), "boxes"_a, "sizes"_a.noconvert() = nb::none(),
+             "areas"_a.noconvert() = nb::none(), "tight"_a.noconvert() = nb::none(),
+             nb::sig("def measure(self, wanted: NDArray[numpy.uint8], boxes: bool, sizes: NDArray[numpy.int32] | None = None, "
+                     "areas: NDArray[numpy.uint32] | None = None, tight: NDArray[numpy.float32] | None = None) -> "
+                     "tuple[NDArray[numpy.float64], NDArray[numpy.float32], NDArray[numpy.int64]]"));
 }

@@ -6,7 +6,11 @@
 #include <unordered_map>
 
 #include "json.hpp"
+#include "mask_texts.hpp"
 #include "polygon.hpp"
+#include "rle.hpp"
+#include "rle_string.hpp"
+#include "rle_text.hpp"
 
 namespace delineate {
 namespace {
@@ -20,6 +24,30 @@ struct Entry {
     uint8_t crowd = 0;
     const char *begin = nullptr, *end = nullptr;  // the segmentation, if it says anything
     const char *open = nullptr, *close = nullptr;  // all of it, if it has keys that are none of these
+    int64_t size[2] = {-1, -1};                    // of a run-length mask that was measured
+    int64_t pixels = 0;
+    Box tight;
+};
+
+// Measures run-length masks where they lie, so that few of them are ever looked at again.
+struct Meter {
+    const char* end = nullptr;  // of the text
+    RleText text;
+    std::vector<uint32_t> scratch;
+
+    // False, with `p` where it was, unless all is plain and right but for the size, which the picture has to confirm.
+    bool measure(const char*& p, Entry& entry) {
+        const char* next = p;
+        if (!text.read(next, end) || text.is_list || text.height > kLongestSide || text.width > kLongestSide) return false;
+        const auto runs = plain_counts(text.counts, text.height * text.width, scratch);
+        if (runs.empty()) return false;
+        entry.size[0] = text.height;
+        entry.size[1] = text.width;
+        for (size_t k = 1; k < runs.size(); k += 2) entry.pixels += runs[k];
+        entry.tight = tight_box(runs, text.height);
+        p = next;
+        return true;
+    }
 };
 
 enum Key : unsigned { kImage, kCategory, kId, kSegmentation, kBox, kArea, kCrowd, kScore, kTrack, kOther };
@@ -29,6 +57,8 @@ Key key_of(std::string_view name) {
                                                   "area",     "iscrowd",     "score", "track_id"};
     return static_cast<Key>(std::find(std::begin(kNames), std::end(kNames), name) - std::begin(kNames));
 }
+
+static_assert(kLargestCoordinate >= 9'999'999);  // of json::short_real
 
 // Polygons, all of them right; `some` tells whether there is one that is not empty, or more than one.
 bool polygons(const char*& p, bool& some) {
@@ -44,7 +74,7 @@ bool polygons(const char*& p, bool& some) {
         double value;
         do {
             json::space(p);
-            if (!json::real(p, value) || !(std::abs(value) <= kLargestCoordinate)) return false;
+            if (!json::short_real(p) && (!json::real(p, value) || !(std::abs(value) <= kLargestCoordinate))) return false;
             ++numbers;
         } while (json::take(p, ','));
         if (!json::take(p, ']') || numbers < 6 || numbers % 2) return false;
@@ -54,13 +84,13 @@ bool polygons(const char*& p, bool& some) {
     return json::take(p, ']');
 }
 
-bool segmentation(const char*& p, Entry& entry) {
+bool segmentation(const char*& p, Entry& entry, Meter& meter) {
     const char* const begin = p;
     bool some = false;
     if (*p == '[') {
         if (!polygons(p, some)) return false;
     } else if (*p == '{') {
-        if (!json::skip(p)) return false;
+        if (!meter.measure(p, entry) && !json::skip(p)) return false;
         const char* inside = begin + 1;
         some = entry.rle = !json::take(inside, '}');
     } else {
@@ -112,7 +142,7 @@ bool image(const char*& p, Entry& entry) {
     return entry.named ? json::string(p, entry.name, plain) && plain : json::integer(p, entry.image);
 }
 
-bool field(const char*& p, Key key, Entry& entry) {
+bool field(const char*& p, Key key, Entry& entry, Meter& meter) {
     switch (key) {
         case kImage:
             return image(p, entry);
@@ -121,7 +151,7 @@ bool field(const char*& p, Key key, Entry& entry) {
         case kId:
             return optional_integer(p, entry.id);
         case kSegmentation:
-            return segmentation(p, entry);
+            return segmentation(p, entry, meter);
         case kBox:
             return box(p, entry);
         case kArea:
@@ -137,7 +167,7 @@ bool field(const char*& p, Key key, Entry& entry) {
     }
 }
 
-bool read_entry(const char*& p, Entry& entry) {
+bool read_entry(const char*& p, Entry& entry, Meter& meter) {
     const char* begin = p;
     if (!json::take(p, '{') || json::take(p, '}')) return false;
     unsigned seen = 0;
@@ -150,7 +180,7 @@ bool read_entry(const char*& p, Entry& entry) {
         if (key != kOther && (seen & 1u << key)) return false;
         seen |= 1u << key;
         json::space(p);
-        if (!field(p, key, entry)) return false;
+        if (!field(p, key, entry, meter)) return false;
     } while (json::take(p, ','));
     const unsigned needed = 1u << kImage | 1u << kCategory;
     if (!json::take(p, '}') || (seen & needed) != needed) return false;
@@ -262,7 +292,8 @@ class Scanner {
         return elements([&](const char*& p) {
             entry_ = Entry{};
             json::space(p);
-            return read_entry(p, entry_);
+            meter_.end = end_;
+            return read_entry(p, entry_, meter_);
         });
     }
 
@@ -295,6 +326,12 @@ class Scanner {
         out_.start.put(row, place(e.begin));
         out_.length.put(row, static_cast<int32_t>(e.end - e.begin));
         if (e.rle) out_.rle.put(row, 1);
+        if (e.size[0] < 0) return;
+        const Box& box = e.tight;
+        out_.pixels.put(row, static_cast<uint32_t>(e.pixels));
+        for (size_t k = 0; k < 2; ++k) out_.size.put(2 * row + k, static_cast<int32_t>(e.size[k]));
+        const int64_t tight[] = {box.x0, box.y0, box.width(), box.height()};
+        for (size_t k = 0; k < 4; ++k) out_.tight.put(4 * row + k, static_cast<float>(tight[k]));
     }
 
     bool top(bool entries_wanted = true) {
@@ -362,6 +399,9 @@ class Scanner {
         for (auto* column : {&out_.crowd, &out_.named, &out_.rle}) column->finish(n);
         for (auto* column : {&out_.score, &out_.area}) column->finish(n);
         out_.box.finish(4 * n);
+        out_.pixels.finish(n);
+        out_.size.finish(2 * n);
+        out_.tight.finish(4 * n);
         for (auto* column : {&out_.length, &out_.entry_length}) column->finish(n);
         return true;
     }
@@ -374,6 +414,7 @@ class Scanner {
     const char *p_ = nullptr, *end_ = nullptr;
     CocoScan out_;
     Entry entry_;
+    Meter meter_;
     bool in_entries_ = false, first_ = true;
     JsonOutline* outline_ = nullptr;
     std::unordered_map<std::string, int64_t> places_;

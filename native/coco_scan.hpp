@@ -50,6 +50,10 @@ struct CocoScan {
     Column<int64_t> entry_start{0};                                // of the entry's text, if it has keys beyond these
     Column<int32_t> entry_length{0};                               // 0 where it has not
     Column<uint8_t> rle{0};                                        // the segmentation is a run-length mask
+    // Of run-length masks as they should be, if their size is that of the picture; -1 in `size`: not measured.
+    Column<int32_t> size{-1};  // two numbers an entry, height and width
+    Column<uint32_t> pixels{0};
+    Column<float> tight{0};  // four numbers an entry: x, y, width, height
 };
 
 // Reads a list of results, or the "annotations" of an object. Nothing if the file is not JSON, or if a known key of an entry

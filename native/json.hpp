@@ -2,6 +2,7 @@
 // asks where the end is. Every function moves `p` behind what it has read; if it returns false, `p` stands where it stopped.
 #pragma once
 
+#include <bit>
 #include <charconv>
 #include <cstdint>
 #include <cstring>
@@ -116,6 +117,30 @@ inline bool integer(const char*& p, int64_t& value) {
     for (; is_digit(*p); ++p) number = 10 * number + static_cast<uint64_t>(*p - '0');
     if (p - begin > 18 || *p == '.' || *p == 'e' || *p == 'E') return false;
     value = negative ? -static_cast<int64_t>(number) : static_cast<int64_t>(number);
+    return true;
+}
+
+// Moves behind a number of one to seven digits, and perhaps as many behind a point. If it returns false, `p` has not moved,
+// and what is there may be a number all the same. Guesses no branch wrong where `real` does at the end of all digits.
+inline bool short_real(const char*& p) {
+    if constexpr (std::endian::native != std::endian::little) return false;
+    const auto digits = [](const char* at) {  // up to eight
+        uint64_t block;
+        std::memcpy(&block, at, 8);
+        block ^= 0x3030303030303030;  // what is no digit is above nine now; a carry goes into the bytes behind it only
+        return std::countr_zero(((block + 0x7676767676767676) | block) & 0x8080808080808080) / 8;
+    };
+    const char* end = p + (*p == '-');
+    const int whole = digits(end);
+    if (whole == 0 || whole == 8 || (*end == '0' && whole > 1)) return false;
+    end += whole;
+    if (*end == '.') {
+        const int places = digits(++end);
+        if (places == 0 || places == 8) return false;
+        end += places;
+    }
+    if (*end == 'e' || *end == 'E') return false;
+    p = end;
     return true;
 }
 

@@ -22,16 +22,6 @@ void need(bool fine) {
     if (!fine) fail();
 }
 
-// The characters of compressed counts: the only escapes among them are those of the backslash (and, allowed, the slash).
-std::string_view unescaped(std::string_view text, std::string& target) {
-    target.clear();
-    for (size_t k = 0; k < text.size(); ++k) {
-        if (text[k] == '\\') need(++k < text.size() && (text[k] == '\\' || text[k] == '/'));
-        target.push_back(text[k]);
-    }
-    return target;
-}
-
 }  // namespace
 
 void MaskTexts::check() const {
@@ -42,7 +32,7 @@ void MaskTexts::check() const {
         const int64_t start = starts[m], length = lengths[m];
         fine = start >= 0 && length >= 0 && length <= file->size() && start <= file->size() - length;
     }
-    for (const int64_t side : sizes) fine &= side >= 0 && side <= int64_t{1} << 24;
+    for (const int64_t side : sizes) fine &= side >= 0 && side <= kLongestSide;
     if (!fine) throw std::invalid_argument("MaskTexts: columns must belong together and lie in the file.");
 }
 
@@ -89,9 +79,8 @@ std::span<const uint32_t> MaskTexts::Reader::runs(int64_t mask) {
     one_.counts.clear();
     one_.offsets.assign(1, 0);
     if (!found.empty() && found[0] == '{') {
-        bool list;
-        const std::string_view counts = open_rle(found.data(), list);
-        const auto runs = plain_counts(counts, list ? -1 : height_ * width_, scratch_);
+        open_rle(found.data());
+        const auto runs = plain_counts(rle_.counts, rle_.is_list ? -1 : height_ * width_, scratch_);
         if (!runs.empty()) return runs;
     }
     append(found, one_);
@@ -117,64 +106,17 @@ void MaskTexts::Reader::append(std::string_view text, Rle& target) {
     }
 }
 
-std::string_view MaskTexts::Reader::open_rle(const char* p, bool& list) {
-    int64_t size[2] = {-1, -1};
-    std::string_view counts, key;
-    bool plain = true, simple, string = false;
-    list = false;
-    ++p;
-    do {
-        json::space(p);
-        need(json::string(p, key, simple) && simple && json::take(p, ':'));
-        json::space(p);
-        if (key == "size") {
-            need(size[0] < 0 && json::take(p, '['));
-            json::space(p);
-            need(json::integer(p, size[0]) && size[0] >= 0 && json::take(p, ','));
-            json::space(p);
-            need(json::integer(p, size[1]) && json::take(p, ']'));
-        } else if (key == "counts") {
-            need(!string && !list);
-            string = *p == '"';
-            list = *p == '[';
-            if (string) {
-                // Most strings have no escape, and are looked at more closely when they are decoded.
-                const char* const quote = static_cast<const char*>(std::memchr(p + 1, '"', single_.data() + single_.size() - p - 1));
-                if (quote != nullptr && std::memchr(p, '\\', static_cast<size_t>(quote - p)) == nullptr) {
-                    counts = {p + 1, static_cast<size_t>(quote - p - 1)};
-                    p = quote + 1;
-                } else {
-                    need(json::string(p, counts, plain));
-                }
-                continue;
-            }
-            need(list);
-            ++p;
-            counts_.clear();
-            if (json::take(p, ']')) continue;
-            do {
-                int64_t count;
-                json::space(p);
-                need(json::integer(p, count) && count >= 0 && count <= std::numeric_limits<uint32_t>::max());
-                counts_.push_back(static_cast<uint32_t>(count));
-            } while (json::take(p, ','));
-            need(json::take(p, ']'));
-        } else {
-            need(json::skip(p));
-        }
-    } while (json::take(p, ','));
-    need(json::take(p, '}') && *p == '\0' && (string || list) && size[0] == height_ && size[1] == width_);
-    return plain ? counts : unescaped(counts, plain_);
+void MaskTexts::Reader::open_rle(const char* p) {
+    need(rle_.read(p, single_.data() + single_.size()) && *p == '\0' && rle_.height == height_ && rle_.width == width_);
 }
 
 void MaskTexts::Reader::append_rle(const char* p, Rle& target) {
-    bool list;
-    const std::string_view counts = open_rle(p, list);
-    if (!list) {
-        append_string(counts, target);
+    open_rle(p);
+    if (!rle_.is_list) {
+        append_string(rle_.counts, target);
     } else {
-        const int64_t offsets[] = {0, static_cast<int64_t>(counts_.size())};
-        delineate::append(target, from_counts(height_, width_, counts_, offsets));
+        const int64_t offsets[] = {0, static_cast<int64_t>(rle_.list.size())};
+        delineate::append(target, from_counts(height_, width_, rle_.list, offsets));
     }
 }
 
@@ -203,7 +145,8 @@ void MaskTexts::Reader::append_polygons(const char* p, Rle& target) {
     delineate::append(target, from_polygons(height_, width_, xy_, points_, parts));
 }
 
-TextMeasures measure_texts(const MaskTexts& texts, std::span<const uint8_t> wanted, bool boxes, unsigned threads) {
+TextMeasures measure_texts(const MaskTexts& texts, std::span<const uint8_t> wanted, bool boxes, unsigned threads,
+                           const SizedMeasures& before) {
     TextMeasures out;
     out.areas.assign(texts.starts.size(), 0);
     out.boxes.assign(boxes ? 4 * texts.starts.size() : 0, 0);
@@ -213,6 +156,16 @@ TextMeasures measure_texts(const MaskTexts& texts, std::span<const uint8_t> want
         for (int64_t picture = begin; picture < end; ++picture) {
             for (int64_t m = texts.offsets[picture]; m < texts.offsets[picture + 1]; ++m) {
                 if (!wanted[m]) continue;
+                if (!before.sizes.empty() && before.sizes[2 * m] >= 0) {
+                    out.areas[m] = before.areas[m];
+                    if (boxes) std::copy_n(before.boxes.data() + 4 * m, 4, out.boxes.data() + 4 * m);
+                    if (before.sizes[2 * m] == texts.sizes[2 * picture] &&
+                        before.sizes[2 * m + 1] == texts.sizes[2 * picture + 1])
+                        continue;
+                    const std::lock_guard lock(guard);
+                    out.broken.push_back(m);
+                    continue;
+                }
                 reader.open(picture);
                 try {
                     const auto runs = reader.runs(m);

@@ -7,6 +7,7 @@
 
 #include "file.hpp"
 #include "rle.hpp"
+#include "rle_text.hpp"
 
 namespace delineate {
 
@@ -15,6 +16,15 @@ struct TextMeasures {
     std::vector<double> areas;    // (N)
     std::vector<float> boxes;     // (N, 4) x, y, width, height; or nothing
     std::vector<int64_t> broken;  // masks that cannot be decoded, ascending
+};
+
+inline constexpr int64_t kLongestSide = int64_t{1} << 24;
+
+// What is known of masks from the scan of their file, for the size that each of them states.
+struct SizedMeasures {
+    std::span<const int32_t> sizes;  // (N, 2) height, width; -1 where nothing is known; or nothing at all
+    std::span<const uint32_t> areas;  // (N)
+    std::span<const float> boxes;     // (N, 4) x, y, width, height
 };
 
 // Picture i has `sizes[2 i], sizes[2 i + 1]` (height, width) and owns masks [offsets[i], offsets[i + 1]); mask m is the text
@@ -47,22 +57,25 @@ class MaskTexts {
         std::string_view text(int64_t mask);
         void append(std::string_view text, Rle& target);
         void append_rle(const char* p, Rle& target);
-        // Where a run-length mask keeps its counts: in counts_ if it is a list, else in the string that is returned.
-        std::string_view open_rle(const char* p, bool& list);
+        // Puts a run-length mask of the picture's size into rle_.
+        void open_rle(const char* p);
         void append_polygons(const char* p, Rle& target);
 
         const MaskTexts& source_;
         int64_t picture_ = -1, height_ = 0, width_ = 0;
         int64_t begin_ = 0, end_ = 0;  // the part of the file in `block_`
-        std::string block_, single_, plain_;
+        std::string block_, single_;
+        RleText rle_;
         Rle one_;
         std::vector<double> xy_;
         std::vector<int64_t> points_;
-        std::vector<uint32_t> counts_, scratch_;
+        std::vector<uint32_t> scratch_;
     };
 };
 
-// Of the masks that are wanted; 0 for the others.
-TextMeasures measure_texts(const MaskTexts& texts, std::span<const uint8_t> wanted, bool boxes, unsigned threads);
+// Of the masks that are wanted; 0 for the others. Masks measured before are only asked for their size: if it is not that of
+// the picture, they are broken.
+TextMeasures measure_texts(const MaskTexts& texts, std::span<const uint8_t> wanted, bool boxes, unsigned threads,
+                           const SizedMeasures& before = {});
 
 }  // namespace delineate

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from delineate.dataset import Dataset, Record
 from delineate.errors import DelineateError, FormatError, MissingExtra, RuntimeFailure, WeightsError
-from delineate.image import read_image
 from delineate.instances import Instances
 from delineate.masks import Masks
 
 if TYPE_CHECKING:
+    from delineate.image import read_image
     from delineate.predict import Predictor
 
 __version__ = "0.1.0"
@@ -38,8 +38,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - the one late name is a class
-    # The predictor comes with JSON, model files and decoding, which readers of annotations do without.
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a class and a function
+    # Pictures come with Pillow, the predictor with model files and decoding: readers of annotations do without.
+    if name == "read_image":
+        from delineate.image import read_image
+
+        return read_image
     if name == "Predictor":
         from delineate.predict import Predictor
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -50,7 +49,7 @@ def writing(path: str | Path) -> Iterator[BinaryIO]:
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the folder to write into does not exist", str(target.parent))
     # The dot hides the file from globs, the random part keeps two writers apart.
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.part")
+    temporary = target.with_name(f".{target.name[:200]}.{os.urandom(6).hex()}.part")
     try:
         with temporary.open("xb") as file:
             yield file
@@ -107,7 +106,7 @@ def writing_folder(path: str | Path) -> Iterator[Path]:
         raise FileExistsError(errno.EEXIST, text, str(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the folder to write into does not exist", str(target.parent))
-    temporary = target.with_name(f".{secrets.token_hex(6)}.part")
+    temporary = target.with_name(f".{os.urandom(6).hex()}.part")
     temporary.mkdir()
     try:
         yield temporary

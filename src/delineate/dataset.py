@@ -49,9 +49,9 @@ class Record:
         given: object = self.instances
         if not isinstance(given, Instances | Rows):
             raise TypeError(f"Record: instances must be Instances, got {type(given).__name__}")
-        size = tuple(self.size)
-        if size != given.size:
-            raise ValueError(f"Record: size must equal the instances' size {given.size}, got {size}")
+        size, own = tuple(self.size), given.size
+        if size != own:
+            raise ValueError(f"Record: size must equal the instances' size {own}, got {size}")
         if isinstance(given, Rows):
             object.__setattr__(self, "rows", given)
             object.__delattr__(self, "instances")  # now asking for it leads to __getattr__
@@ -64,7 +64,7 @@ class Record:
         if not isinstance(self.attributes, Mapping):
             raise TypeError(f"Record: attributes must be a mapping, got {type(self.attributes).__name__}")
         object.__setattr__(self, "path", None if self.path is None else Path(self.path))
-        object.__setattr__(self, "size", given.size)
+        object.__setattr__(self, "size", own)
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
 
     @classmethod
@@ -175,13 +175,19 @@ class Dataset:
             if not isinstance(name, str):
                 raise TypeError(f"Dataset: classes must be names (str), got {name!r}")
         seen: set[int | str] = set()
+        fine: dict[int, bool] = {}  # tables whose labels are all below the number of classes
         for record in records:
             if not isinstance(record, Record):
                 raise TypeError(f"Dataset: records must be Record values, got {type(record).__name__}")
             if record.id in seen:
                 raise ValueError(f"Dataset: records must have unique ids, got {record.id!r} twice")
             seen.add(record.id)
-            labels = (record.instances if record.rows is None else record.rows).labels
+            rows = record.rows
+            if rows is not None and id(rows.table) not in fine:
+                fine[id(rows.table)] = bool(rows.table.labels.max(initial=-1) < len(classes))
+            if rows is not None and fine[id(rows.table)]:
+                continue
+            labels = (record.instances if rows is None else rows).labels
             if len(labels) and labels.max() >= len(classes):
                 raise ValueError(
                     f"Dataset: labels must be below the number of classes {len(classes)}, "

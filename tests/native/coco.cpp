@@ -41,7 +41,8 @@ bool same(const CocoScan& a, const CocoScan& b) {
                  a.crowd.values == b.crowd.values && a.start.values == b.start.values &&
                  a.length.values == b.length.values && a.rle.values == b.rle.values &&
                  same(a.score.values, b.score.values) && same(a.area.values, b.area.values) &&
-                 same(a.box.values, b.box.values) && a.sections.size() == b.sections.size();
+                 same(a.box.values, b.box.values) && a.size.values == b.size.values &&
+                 a.pixels.values == b.pixels.values && a.tight.values == b.tight.values && a.sections.size() == b.sections.size();
     for (size_t k = 0; equal && k < a.sections.size(); ++k)
         equal = a.sections[k].key == b.sections[k].key && a.sections[k].begin == b.sections[k].begin &&
                 a.sections[k].end == b.sections[k].end;
@@ -67,6 +68,10 @@ void test_columns() {
     CHECK((found->crowd.values == std::vector<uint8_t>{0, 1, 0}) && (found->rle.values == std::vector<uint8_t>{0, 1, 1}));
     CHECK(found->box.values.size() == 12 && found->box.values[2] == 2 && std::isnan(found->box.values[4]));
     CHECK(found->area.values[0] == 6.25 && std::isnan(found->score.values[0]) && found->score.values[1] == 0.1);
+    // Only the compressed mask is measured at once.
+    CHECK((found->size.values == std::vector<int32_t>{-1, -1, 3, 4, -1, -1}) &&
+          (found->pixels.values == std::vector<uint32_t>{0, 2, 0}));
+    CHECK((found->tight.values == std::vector<float>{0, 0, 0, 0, 1, 1, 1, 2, 0, 0, 0, 0}));
     const auto text = [&](size_t k) {
         return kFile.substr(static_cast<size_t>(found->start.values[k]), static_cast<size_t>(found->length.values[k]));
     };
@@ -97,6 +102,65 @@ void test_masks() {
     CHECK((std::vector<uint32_t>(reader.runs(0).begin(), reader.runs(0).end()) == std::vector<uint32_t>{4, 2, 6}));
     masks.starts[5] = 1000;
     CHECK(test::refuses([&] { masks.check(); }));
+}
+
+// Masks of random runs, some of their strings with escapes: what the scan measures is what decoding finds.
+void test_measures(Random& random) {
+    Rle rle{40, 3000, {}, {0}};
+    std::string text = "[";
+    const int64_t n = 300;
+    for (int64_t m = 0; m < n; ++m) {
+        RunWriter writer(rle);
+        for (int64_t at = random.below(5000); at < 120000; at += random.between(1, 9000)) {
+            const int64_t end = std::min<int64_t>(at + random.between(1, 7000), 120000);
+            writer.ones(at, end);
+            at = end;
+        }
+        writer.finish();
+        std::string counts;
+        for (const char c : to_string(rle.runs(m))) counts += c == '\\' ? std::string("\\\\") : std::string(1, c);
+        text += (m ? "," : "") + std::string(R"({"image_id":1,"category_id":1,"segmentation":{"counts":")") + counts +
+                R"(","size":[40,)" + (m % 50 == 7 ? "2999" : "3000") + "]}}";
+    }
+    const Written written(text + "]");
+    const auto found = scan_coco(File(written.descriptor()), true);
+    CHECK(found && found->count == n);
+    MaskTexts masks;
+    masks.file = std::make_shared<const File>(written.descriptor());
+    masks.sizes = {40, 3000};
+    masks.offsets = {0, n};
+    masks.starts = found->start.values;
+    masks.lengths = found->length.values;
+    masks.check();
+    const std::vector<uint8_t> all(static_cast<size_t>(n), 1);
+    const auto slow = measure_texts(masks, all, true, 1);
+    const auto quick = measure_texts(masks, all, true, 1, {found->size.values, found->pixels.values, found->tight.values});
+    CHECK(slow.broken == quick.broken && slow.broken.size() == 6);
+    for (int64_t m = 0; m < n; ++m) {
+        if (m % 50 == 7) continue;
+        const Box box = tight_box(rle.runs(m), 40);
+        CHECK(found->size.values[2 * m] == 40 && slow.areas[m] == quick.areas[m] && quick.boxes[4 * m] == static_cast<float>(box.x0));
+        for (int64_t k = 4 * m; k < 4 * m + 4; ++k) CHECK(slow.boxes[k] == quick.boxes[k]);
+    }
+}
+
+// Whatever the short way accepts, the long one does, and moves as far.
+void fuzz_numbers(Random& random) {
+    for (int round = 0; round < 200000; ++round) {
+        char text[16 + json::kPadding] = {};
+        for (int64_t k = 0, n = random.between(1, 16); k < n; ++k) text[k] = "0123456789012345678901234567890.-e, \xff"[random.below(37)];
+        const char *quick = text, *slow = text;
+        double value;
+        const bool fine = json::short_real(quick);
+        if (!fine) CHECK(quick == text);
+        if (fine) CHECK(json::real(slow, value) && quick == slow && std::abs(value) < 1e7);
+    }
+    for (const char* one : {"7", "-0.25", "1234567.1234567", "0", "640.5,"}) {
+        char text[32 + json::kPadding] = {};
+        std::snprintf(text, 32, "%s", one);
+        const char* p = text;
+        CHECK(json::short_real(p) && (*p == 0 || *p == ','));
+    }
 }
 
 void fuzz_scan(Random& random) {
@@ -218,6 +282,8 @@ int main() {
     test_columns();
     test_outline();
     test_masks();
+    test_measures(random);
+    fuzz_numbers(random);
     test_a_changed_file();
     fuzz_scan(random);
     fuzz_outline(random);

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delineate.errors import FormatError
-from delineate.image import read_size
 from delineate.masks import Masks
 
 MAX_SIDE = 2**24
@@ -222,6 +221,8 @@ def resolve(name: str, roots: Sequence[str]) -> Path:
 
 def _size(path: Path, where: str, height: object, width: object, picture: Path | None) -> tuple[int, int]:
     if height is None and width is None and picture is not None and picture.is_file():
+        from delineate.image import read_size  # with Pillow, which most files are read without
+
         return read_size(picture)
     for name, value in (("height", height), ("width", width)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:

@@ -223,7 +223,8 @@ def _table(
         nothing = np.zeros(count, np.int64), np.zeros(count, np.int32)
         starts, lengths = nothing if lengths is None else (sorted_(given["start"]), sorted_(lengths))
         texts = _core.MaskTexts(scan.file.fileno(), sizes.ravel(), offsets, starts, lengths)
-        filled = _measured(texts, sorted_(given.get("rle")), spans, areas, boxed)
+        before = tuple(sorted_(given.get(name)) for name in ("size", "pixels", "tight"))
+        filled = _measured(texts, sorted_(given.get("rle")), spans, areas, boxed, before)
         if filled is None:
             return None
         spans, areas, mask_areas = filled
@@ -258,17 +259,20 @@ def _measured(
     spans: NDArray[np.float64] | None,
     areas: NDArray[np.float64] | None,
     boxed: NDArray[np.bool_],
+    before: tuple[NDArray[Any] | None, ...],
 ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64] | None] | None:
     """Boxes and areas of all masks, counted where the file does not state them; None if a mask is not right.
 
-    Polygons have been checked; run-length masks are only now, so all of them are looked at.
+    Polygons have been checked. Run-length masks are only now: most by comparing the size that they state.
     """
     unknown = np.ones(len(boxed), bool) if areas is None else np.isnan(areas)
     wanted = unknown | ~boxed
     if rle is not None:
         wanted |= rle.view(np.bool_)
     # Boxes of all masks spare evaluation to decode most of them.
-    found, tight, broken = texts.measure(wanted.view(np.uint8), bool(wanted.all()) or not boxed.all())
+    found, tight, broken = texts.measure(
+        wanted.view(np.uint8), bool(wanted.all()) or not boxed.all(), *before
+    )
     if len(broken):
         return None
     whole: Any = tight
