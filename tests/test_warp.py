@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -201,3 +202,38 @@ def test_paste_refuses(value):
         warp.paste(masks, (3, 4), value, 0)
     with pytest.raises(ValueError, match=r"x0 must be one whole number"):
         warp.paste(masks, (3, 4), 0, value)
+
+
+@pytest.mark.parametrize("degrees", [0, 17, 45, 63])
+def test_affine_by_area_is_the_area_of_the_turned_square(degrees):
+    """Pixels whose exact share is not near one half are as the exact shares say."""
+    square = Masks.from_dense(np.ones((1, 9, 14), bool))
+    matrix = turned(degrees, 1.3, (12.3, 7.1))
+    found = warp.affine(square, matrix, (40, 40), samples=8).to_dense()[0]
+    corners = np.array([[0, 0], [14, 0], [14, 9], [0, 9]]) @ matrix[:, :2].T + matrix[:, 2]
+    shape = shapely.Polygon(corners)
+    pixels = shapely.box(*(np.indices((40, 40))[[1, 0]]), *(np.indices((40, 40))[[1, 0]] + 1))
+    shares = shapely.area(shapely.intersection(pixels, shape))
+    clear = np.abs(shares - 0.5) > 0.06
+    assert clear.mean() > 0.95
+    np.testing.assert_array_equal(found[clear], shares[clear] > 0.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(stacks(max_side=20), st.integers(1, 4))
+def test_affine_by_area_that_shrinks_is_resize_area(dense, factor):
+    masks = Masks.from_dense(dense)
+    height, width = (side // factor for side in masks.size)
+    if not height or not width:
+        return
+    part = masks.crop_to(0, 0, height * factor, width * factor)
+    matrix = [[1 / factor, 0, 0], [0, 1 / factor, 0]]
+    assert warp.affine(part, matrix, (height, width), samples=factor) == warp.resize_area(
+        part, (height, width)
+    )
+
+
+@pytest.mark.parametrize("samples", [0, -1, 65])
+def test_affine_refuses_odd_numbers_of_samples(samples):
+    with pytest.raises(ValueError, match=f"samples must be 1 to 64, got {samples}"):
+        warp.affine(Masks.empty((3, 3)), np.eye(2, 3), (3, 3), samples=samples)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -12,9 +14,11 @@ from delineate import _mask_inputs as inputs
 from delineate._native import _core
 from delineate.masks import Masks
 
+_MOST_SAMPLES = 64
 
-def affine(masks: Masks, matrix: ArrayLike, size: tuple[int, int]) -> Masks:
-    """Every mask under an affine map, by the nearest pixel.
+
+def affine(masks: Masks, matrix: ArrayLike, size: tuple[int, int], *, samples: int = 1) -> Masks:
+    """Every mask under an affine map, by the nearest pixel or by area.
 
     Coordinates are those of boxes and polygons: pixel column j covers [j, j + 1), its centre is j + 1/2. Target
     pixel (i, j) takes the source pixel that contains the pre-image of its centre, in float64: a point on the
@@ -29,6 +33,9 @@ def affine(masks: Masks, matrix: ArrayLike, size: tuple[int, int]) -> Masks:
         masks: N masks.
         matrix: (2, 3) numbers; a point (x, y) of the source goes to matrix @ (x, y, 1). Must be invertible.
         size: (height, width) of the target.
+        samples: A target pixel is looked at in samples x samples evenly spaced points, and covered where at
+            least half of them are: with 8, its covered area decides to within 1/64 for edges that are straight.
+            1 is the nearest pixel.
 
     Raises:
         ValueError: The matrix cannot be inverted, or is not made of finite numbers.
@@ -43,8 +50,14 @@ def affine(masks: Masks, matrix: ArrayLike, size: tuple[int, int]) -> Masks:
         forward = np.empty(0)
     if forward.shape != (2, 3) or not np.isfinite(forward).all():
         raise ValueError(f"matrix must be 2 x 3 finite numbers, got {matrix!r:.80}.")
-    inverse = _inverse(forward)
-    return Masks(_core.masks_affine(masks.runs, inverse.ravel(), *inputs.check_size(size)))
+    samples = operator.index(samples)
+    if not 1 <= samples <= _MOST_SAMPLES:
+        raise ValueError(f"samples must be 1 to {_MOST_SAMPLES}, got {samples}.")
+    height, width = inputs.check_size(size)
+    fine = inputs.check_size((height * samples, width * samples))
+    inverse = _inverse(forward * samples)
+    found = Masks(_core.masks_affine(masks.runs, inverse.ravel(), *fine))
+    return found if samples == 1 else resize_area(found, (height, width))
 
 
 def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
