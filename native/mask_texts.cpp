@@ -80,8 +80,10 @@ std::span<const uint32_t> MaskTexts::Reader::runs(int64_t mask) {
     one_.offsets.assign(1, 0);
     if (!found.empty() && found[0] == '{') {
         open_rle(found.data());
-        const auto runs = plain_counts(rle_.counts, rle_.is_list ? -1 : height_ * width_, scratch_);
-        if (!runs.empty()) return runs;
+        if (!rle_.is_list) {
+            const auto runs = plain_counts(rle_.counts, height_ * width_, scratch_);
+            if (!runs.empty()) return runs;
+        }
     }
     append(found, one_);
     return one_.runs(0);

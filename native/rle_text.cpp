@@ -38,6 +38,7 @@ bool RleText::read_counts(const char*& p, const char* end) {
     if (!is_list) return read_string(p, end);
     ++p;
     list.clear();
+    counts = {};  // of a former text, which may be gone
     if (json::take(p, ']')) return true;
     do {
         int64_t count;
