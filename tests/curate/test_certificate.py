@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from delineate import algebra
 from delineate.curate.certificate import EXAMPLES, compare
 from delineate.dataset import Dataset, Record
 from delineate.instances import Instances
@@ -161,3 +162,66 @@ def test_examples_are_bounded_but_counts_are_not():
     assert found.counts["object"] == 160
     assert len(found.examples) == EXAMPLES
     assert found.as_dict()["differences"] == found.counts
+
+
+def stack(*shown, **changes):
+    """Three squares that cover each other's corners, of which some pixels show."""
+    dense = np.zeros((3, *SIZE), bool)
+    dense[0, 0:5, 0:5] = dense[1, 2:7, 2:7] = dense[2, 1:3, 1:3] = True
+    for place, rows in shown:
+        dense[place, rows] = False
+    return Record("a.png", SIZE, Instances.of(Masks.from_dense(dense), [0, 1, 0]).replace(**changes), 1)
+
+
+@pytest.mark.parametrize("order", [None, [2, 1, 0], [1, 0, 2]])
+@pytest.mark.parametrize("kinds", [{"masks"}, {"masks", "instance order"}])
+def test_pixels_that_others_cover_may_be_lost_where_overlaps_are(order, kinds):
+    was = stack()
+    shown = Instances.of(algebra.resolve_overlaps(was.instances.masks, order), [0, 1, 0])
+    found = compare(dataset(was), dataset(was.replace(instances=shown)), kinds)
+    assert found.clean
+    changed = int((shown.masks.areas != was.instances.masks.areas).sum())
+    assert (found.exact, found.explained) == (3 - changed, changed)
+    assert found.least_iou < 1
+    assert counts(dataset(was), dataset(was.replace(instances=shown)), "masks", "overlaps") == {
+        "masks": changed
+    }
+
+
+def test_pixels_that_nobody_has_are_a_difference():
+    bitten = stack((0, slice(0, 1)))
+    assert counts(dataset(stack()), dataset(bitten), "masks") == {"masks": 1}
+    assert counts(dataset(bitten), dataset(stack()), "masks") == {"masks": 1}, "and so are new ones"
+
+
+def test_what_is_covered_wholly_may_be_gone_where_empty_masks_are():
+    under = stack((0, slice(0, 9)), (0, slice(None)))
+    dense = under.instances.masks.to_dense()
+    dense[0, 4:6, 4:6] = True
+    was = under.replace(instances=under.instances.replace(masks=Masks.from_dense(dense)))
+    shown = algebra.resolve_overlaps(was.instances.masks)
+    became = was.replace(instances=was.instances.replace(masks=shown)[1:])
+    for kinds in ({"masks"}, {"masks", "instance order"}):
+        found = compare(dataset(was), dataset(became), kinds)
+        assert (found.counts, found.exact, found.explained) == ({}, 1, 2)
+    assert counts(dataset(was), dataset(became), "masks", "empty masks") == {"object": 1}
+    assert counts(dataset(was), dataset(became.replace(instances=became.instances[[]])), "masks") == {
+        "object": 3
+    }
+
+
+def test_crowds_may_be_gone_or_be_one_region_where_their_flag_is_lost():
+    crowds = stack(crowd=[False, True, True])
+    plain = stack(crowd=[True, False, False])
+    assert counts(dataset(crowds), dataset(crowds.replace(instances=crowds.instances[:1])), "masks") == {}
+    fewer = dataset(plain.replace(instances=plain.instances[:1]))
+    assert counts(dataset(plain), fewer, "masks", "overlaps") == {"object": 2}
+    one = crowds.instances.replace(labels=[0, 2, 2])[:2]
+    more = dataset(crowds.replace(instances=one), classes=("cell", "rod", "ignore"))
+    assert counts(dataset(crowds), more, "masks", "class order") == {}
+
+
+def test_an_order_that_is_kept_is_one():
+    three, two = dataset(picture()), dataset(picture(keep=[2, 0]))
+    assert counts(three, two, "instance order") == {"object": 2}
+    assert counts(three, dataset(picture(keep=[0, 2])), "instance order") == {"object": 1}

@@ -111,6 +111,7 @@ def test_every_format_gives_back_all_through_its_side_file(name, tmp_path):
     target = tmp_path / f"out{formats.get(name).SUFFIX}"
     there = convert(source, target, name, allow_loss=True)
     assert {loss.kind for loss in there.lost} == formats.KEEPABLE.keys() - formats.get(name).KEEPS
+    assert there.certificate.counts == {}, "what is lost explains all that differs"
     back = convert(target, tmp_path / "back.json", "coco")
     assert (back.source, back.lost, back.side) == (name, (), None)
     assert compare(coco.read(source), coco.read(tmp_path / "back.json")).counts == {}

@@ -71,9 +71,10 @@ def _as_dict(found: Sequence[Loss]) -> dict[str, object]:
 def _show(console: Console, done: Conversion, source: Path, target: Path) -> None:
     proof = done.certificate
     console.print(f"{source} ({done.source}) -> {target} ({done.target})", markup=False)
+    explained = f"{proof.explained} changed by what is lost, " if proof.explained else ""
     console.print(
         f"read back and compared: {proof.pictures} pictures, {proof.objects} objects, {proof.exact} of them exact, "
-        f"least IoU {proof.least_iou:.4f}"
+        f"{explained}least IoU {proof.least_iou:.4f}"
     )
     _show_losses(console, f"what {done.target} cannot hold", done.lost)
     _show_losses(console, f"what other tools that read {done.target} do not see", done.unseen)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from delineate import algebra
 from delineate.dataset import Dataset, Record
 from delineate.formats import KEEPABLE
 from delineate.instances import Instances
+from delineate.masks import Masks
 
 EXAMPLES = 100
 _CLOSE = 1e-3  # pixels: what decimals in files may cost a box
@@ -46,6 +48,8 @@ class Certificate:
         pictures: Pictures compared.
         objects: Objects compared.
         exact: Objects whose masks have the very same pixels (boxes, where there are no masks).
+        explained: Objects that have fewer pixels, or are gone, for a reason that `kinds` leaves room for: others
+            cover them, they are crowd regions, or they never had pixels.
         least_iou: The smallest mask IoU of an object with what became of it; 1 where all are exact.
         counts: Kind of difference -> how many there are.
         examples: The first differences, at most `EXAMPLES`.
@@ -54,6 +58,7 @@ class Certificate:
     pictures: int
     objects: int
     exact: int
+    explained: int
     least_iou: float
     counts: dict[str, int]
     examples: tuple[Difference, ...]
@@ -69,6 +74,7 @@ class Certificate:
             "pictures": self.pictures,
             "objects": self.objects,
             "exact": self.exact,
+            "explained": self.explained,
             "least_iou": self.least_iou,
             "differences": dict(self.counts),
             "examples": [str(one) for one in self.examples],
@@ -81,8 +87,10 @@ def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) ->
     Pictures are the same by file name (those of one name in their order; without a path: by id), frames of a video
     that a format names anew by their position, objects by
     position if "instance order" is among the kinds, otherwise by what overlaps most within the same label.
-    What the dataset before did not say is no difference: areas and track ids that a format fills in, and ids of
-    annotations unless all objects had one and no two the same.
+    What the dataset before did not say is no difference: areas and track ids that a format fills in, classes after
+    its last, and ids of annotations unless all objects had one and no two the same. Without "overlaps" among the
+    kinds an object may lose pixels, as long as others have them; without "empty masks" it may be gone if it has none
+    left, without "crowd" if it is a crowd region.
 
     Args:
         was: The dataset before.
@@ -100,9 +108,9 @@ def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) ->
         kinds.discard("annotation_id")
     differences: list[Difference] = []
     counts: Counter[str] = Counter()
-    objects = exact = 0
+    objects = exact = explained = 0
     least = 1.0
-    if "class order" in kinds and was.classes != became.classes:
+    if "class order" in kinds and was.classes != became.classes[: len(was.classes)]:
         counts["class order"] += 1
         differences.append(Difference("class order", "dataset", str(was.classes), str(became.classes)))
     pairs = list(_pictures(was, became))
@@ -110,14 +118,16 @@ def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) ->
         if left is None or right is None:
             found = _alone(left, right, kinds)
         else:
-            same, iou, found = _compare_records(left, right, (was.classes, became.classes), kinds)
-            objects += len(left.instances)
-            exact += same
-            least = min(least, iou)
+            result = _compare_records(left, right, (was.classes, became.classes), kinds)
+            objects += left.count
+            exact += result.exact
+            explained += result.explained
+            least = min(least, result.least)
+            found = result.found
         counts.update(one.kind for one in found)
         differences += found[: max(0, EXAMPLES - len(differences))]
     pictures = sum(left is not None and right is not None for left, right in pairs)
-    return Certificate(pictures, objects, exact, least, dict(counts), tuple(differences))
+    return Certificate(pictures, objects, exact, explained, least, dict(counts), tuple(differences))
 
 
 def _numbered(dataset: Dataset) -> bool:
@@ -155,47 +165,95 @@ def _pictures(was: Dataset, became: Dataset) -> Iterator[tuple[Record | None, Re
             yield None, record
 
 
+@dataclass
+class _Compared:
+    """What came out for one picture."""
+
+    name: str
+    exact: int = 0
+    explained: int = 0
+    least: float = 1.0
+    found: list[Difference] = field(default_factory=list)
+
+    def note(self, kind: str, place: int | None, was: object, became: object) -> None:
+        where = self.name if place is None else f"{self.name}, object {place + 1}"
+        self.found.append(Difference(kind, where, str(was), str(became)))
+
+
 def _compare_records(
     left: Record, right: Record, classes: tuple[tuple[str, ...], tuple[str, ...]], kinds: set[str]
-) -> tuple[int, float, list[Difference]]:
-    """How many objects are the very same, the least IoU, and all differences."""
-    found: list[Difference] = []
-
-    def note(kind: str, place: int | None, was: object, became: object) -> None:
-        where = left.name if place is None else f"{left.name}, object {place + 1}"
-        found.append(Difference(kind, where, str(was), str(became)))
-
+) -> _Compared:
+    done = _Compared(left.name)
     for kind, name in _OF_RECORDS:
         one, other = getattr(left, name), getattr(right, name)
         if kind in kinds and one != other:
-            note(kind, None, one, other)
+            done.note(kind, None, one, other)
     if left.size != right.size:
-        note("picture", None, f"{left.size} pixels", f"{right.size} pixels")
-        return 0, 0.0, found
-    labels = [
-        [names[n] for n in side.instances.labels] for names, side in zip(classes, (left, right), strict=True)
-    ]
-    partners = _partners(left.instances, right.instances, labels, ordered="instance order" in kinds)
-    same, least = 0, 1.0
+        done.note("picture", None, f"{left.size} pixels", f"{right.size} pixels")
+        done.least = 0.0
+        return done
+    was, became = left.instances, right.instances
+    room = _room(was, became, kinds)
+    if "crowd" not in kinds and became.crowd is not None:
+        became = became[~became.crowd]
+    labels = [[names[n] for n in side.labels] for names, side in zip(classes, (was, became), strict=True)]
+    partners = _partners(was, became, labels, kinds)
     for place, partner in enumerate(partners):
         if partner < 0:
-            note("object", place, labels[0][place], "nothing")
-            least = 0.0
+            _compare_gone(done, was, place, labels[0][place], room, kinds)
             continue
-        iou = _iou(left.instances, right.instances, place, partner)
-        same += iou == 1
-        least = min(least, iou)
-        if iou < 1 and ("masks" in kinds or left.instances.masks is None):
-            note("masks", place, "its pixels", f"others (IoU {iou:.4f})")
+        _compare_pixels(done, was, became, place, partner, room, kinds)
         if labels[0][place] != labels[1][partner]:
-            note("label", place, labels[0][place], labels[1][partner])
+            done.note("label", place, labels[0][place], labels[1][partner])
         for kind in sorted(kinds & _OF_OBJECTS.keys()):
-            one, other = (_value(side.instances, kind, n) for side, n in ((left, place), (right, partner)))
+            one, other = (_value(side, kind, n) for side, n in ((was, place), (became, partner)))
             if one != other and not (one is None and kind in ("area", "ids")):
-                note(kind, place, one, other)
-    for place in sorted(set(range(len(right.instances))) - set(partners)):
-        note("object", None, "nothing", f"{labels[1][place]} (object {place + 1} of the copy)")
-    return same, least, found
+                done.note(kind, place, one, other)
+    for place in sorted(set(range(len(became))) - set(partners)):
+        done.note("object", None, "nothing", f"{labels[1][place]} (object {place + 1} of the copy)")
+    return done
+
+
+def _room(was: Instances, became: Instances, kinds: set[str]) -> Masks | None:
+    """One mask: where an object may have lost pixels to others; None where it may not."""
+    if "overlaps" in kinds or was.masks is None or became.masks is None:
+        return None
+    crowd = was.masks[[] if was.crowd is None or "crowd" in kinds else was.crowd]
+    return Masks.concat([became.masks, crowd]).union()
+
+
+def _compare_gone(
+    done: _Compared, was: Instances, place: int, label: str, room: Masks | None, kinds: set[str]
+) -> None:
+    """An object of which nothing became."""
+    crowd = "crowd" not in kinds and was.crowd is not None and bool(was.crowd[place])
+    empty = hidden = False
+    if was.masks is not None and "empty masks" not in kinds:
+        mask = was.masks[[place]]
+        empty = mask.areas[0] == 0
+        hidden = room is not None and algebra.difference(mask, room).areas[0] == 0
+    done.least = done.least if empty else 0.0
+    if crowd or empty or hidden:
+        done.explained += 1
+    else:
+        done.note("object", place, label, "nothing")
+
+
+def _compare_pixels(
+    done: _Compared, was: Instances, became: Instances, a: int, b: int, room: Masks | None, kinds: set[str]
+) -> None:
+    iou = _iou(was, became, a, b)
+    done.exact += iou == 1
+    done.least = min(done.least, iou)
+    if iou == 1 or ("masks" not in kinds and was.masks is not None):
+        return
+    if room is not None and was.masks is not None and became.masks is not None:
+        one, other = was.masks[[a]], became.masks[[b]]
+        new, lost = algebra.difference(other, one), algebra.difference(one, other)
+        if new.areas[0] == 0 and algebra.difference(lost, room).areas[0] == 0:
+            done.explained += 1
+            return
+    done.note("masks", a, "its pixels", f"others (IoU {iou:.4f})")
 
 
 _OF_RECORDS = (
@@ -226,10 +284,24 @@ def _value(instances: Instances, kind: str, place: int) -> object:
     return json.loads(value) if kind == "attributes" else value
 
 
-def _partners(left: Instances, right: Instances, labels: list[list[str]], *, ordered: bool) -> list[int]:
-    """For each object of the left its partner on the right, or -1."""
-    if ordered:
-        return [n if n < len(right) else -1 for n in range(len(left))]
+def _partners(was: Instances, became: Instances, labels: list[list[str]], kinds: set[str]) -> list[int]:
+    """For each object its partner in the copy, or -1: by position where the order is kept and none is missing."""
+    if "instance order" in kinds and len(was) == len(became):
+        return list(range(len(was)))
+    if "overlaps" not in kinds and was.masks is not None:
+        was = was.replace(masks=algebra.resolve_overlaps(was.masks))
+    partners = _alike(was, became, labels)
+    if "instance order" not in kinds:
+        return partners
+    last = -1  # of partners that come too early, none is left: the order is kept, so they are others
+    for place, partner in enumerate(partners):
+        partners[place] = partner if partner > last else -1
+        last = max(last, partner)
+    return partners
+
+
+def _alike(left: Instances, right: Instances, labels: list[list[str]]) -> list[int]:
+    """Partners by equal pixels and label, and then by what overlaps most, of the same label first."""
     keys = [_keys(side, names) for side, names in zip((left, right), labels, strict=True)]
     waiting: dict[object, list[int]] = defaultdict(list)
     for place, key in enumerate(keys[1]):
