@@ -1,3 +1,4 @@
+import pytest
 from synthetic import nuclei_dataset
 
 from delineate.formats import coco
@@ -26,3 +27,12 @@ def test_the_source_is_never_written_over(run, tmp_path):
     done = run("filter", path, path, "--min-area", 9)
     assert (done.code, "target must be another file than the source" in done.err) == (2, True)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("words", [("--min-area", -1), ("--min-area", "nan"), ("--max-area", -1)])
+def test_areas_that_cannot_be_are_refused(run, tmp_path, words):
+    coco.write(nuclei_dataset(tmp_path, count=1), tmp_path / "a.json")
+    done = run("filter", tmp_path / "a.json", tmp_path / "b.json", *words)
+    assert done.code == 2
+    assert "min_area must be at least 0 pixels" in done.err
+    assert not (tmp_path / "b.json").exists()

@@ -225,3 +225,26 @@ def test_an_order_that_is_kept_is_one():
     three, two = dataset(picture()), dataset(picture(keep=[2, 0]))
     assert counts(three, two, "instance order") == {"object": 2}
     assert counts(three, dataset(picture(keep=[0, 2])), "instance order") == {"object": 1}
+
+
+def test_pictures_without_a_file_are_called_as_folders_of_pictures_call_them():
+    bare = [picture(n).replace(path=None, id=id_) for n, id_ in enumerate(("a/1", 19))]
+    became = dataset(picture(1, "x/a_1.tif"), picture(2, "x/19.png"))
+    assert compare(dataset(*bare), became, {"masks"}).clean
+    split = [
+        picture(1, "y/a.png").replace(split="val"),
+        picture(2, "x/a.png", keep=[1]).replace(split="train"),
+    ]
+    turned = dataset(*split[::-1])
+    assert compare(dataset(*split), turned, {"masks", "splits"}).clean
+    assert not compare(dataset(*split), turned, {"masks"}).clean
+
+
+def test_frames_may_be_filled_in_where_nothing_is():
+    frames = [picture(n, f"{n}.png").replace(video=7, frame=n) for n in (0, 2)]
+    more = [
+        one.replace(video="7") for one in (*frames, picture(9, "9.png", keep=[]).replace(video=7, frame=1))
+    ]
+    assert compare(dataset(*frames), dataset(*more), {"videos"}).clean
+    there = [*frames, picture(9, "9.png").replace(video=7, frame=1)]
+    assert counts(dataset(*frames), dataset(*there), "videos") == {"picture": 1}

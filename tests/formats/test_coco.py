@@ -201,7 +201,7 @@ RLE = {"size": [5, 6], "counts": [30]}
         ("", "file must be JSON, got: "),
         ("{", "file must be JSON, got: "),
         ('{"a":' * 100_000, "file must be JSON, got: "),
-        ("[]", "file must be a COCO object, got a list. Read a results list with read_results"),
+        ("[]", "file must be a COCO object, got a list. A results list goes with its truth"),
         ("{}", "Object missing required field `images`."),
         (content(images=3), "images: Expected `array`, got `int`."),
         (content(categories=[{"id": 1}]), "categories[0]: Object missing required field `name`."),

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from delineate import formats
 from delineate.errors import FormatError
@@ -77,7 +78,13 @@ def test_folders_that_no_format_knows_are_named(tmp_path):
         formats.detect(tmp_path)
     content = json.dumps({"images": [], "annotations": [], "categories": []})
     (tmp_path / "annotations" / "b.json").write_text(content)
-    with pytest.raises(FormatError, match=r"got one with other files\. Name .*annotations.b\.json \(coco\)"):
+    with pytest.raises(FormatError, match=r"got one with others in it\. Name .*annotations.b\.json \(coco\)"):
+        formats.detect(tmp_path)
+    (tmp_path / "train" / "masks").mkdir(parents=True)
+    Image.new("L", (4, 3)).save(tmp_path / "train" / "masks" / "a.png")
+    (tmp_path / "up").mkdir()
+    (tmp_path / "train").rename(tmp_path / "up" / "train")
+    with pytest.raises(FormatError, match=r"Name .*up \(label_maps\)"):
         formats.detect(tmp_path)
 
 

@@ -61,6 +61,18 @@ def test_ways_of_naming(tmp_path, image, mask, split):
     assert label_maps.read(tmp_path).classes == ("object",)
 
 
+@pytest.mark.parametrize("folder", ["labels", "train/masks"])
+def test_maps_alone_say_where_their_pictures_would_be(tmp_path, folder):
+    save(tmp_path / folder / "deep/a.tif")
+    assert formats.detect(tmp_path) == "label_maps"
+    [record] = label_maps.read(tmp_path)
+    assert record.path == (tmp_path / folder).parent / "images/deep/a.png"
+    assert record.instances.masks == expected()
+    write_image(tmp_path / folder / "b.png", np.arange(20 * 30 * 3, dtype=np.uint8).reshape(*SIZE, 3))
+    (tmp_path / folder / "deep/a.tif").unlink()
+    assert not label_maps.sniff(tmp_path), "pictures of colours are no maps"
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32])
 def test_all_depths_and_gaps_between_numbers(tmp_path, kind):
     array = (BLOBS % 7).astype(kind) * 20 if kind == np.uint8 else BLOBS.astype(kind) * 300

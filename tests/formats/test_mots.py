@@ -225,6 +225,8 @@ def test_pictures_of_ids(tmp_path):
     assert dataset[2].instances.ids.tolist() == [1001]
     assert dataset[2].instances.masks == MASK
     assert dataset[3].instances.crowd.tolist() == [False, True]
+    assert detect(tmp_path / "instances") == "mots", "its folder named alone"
+    assert mots.read(tmp_path / "instances") == dataset
     Image.fromarray(np.full(SIZE, 999, np.uint16)).save(tmp_path / "instances/0002/000005.png")
     with pytest.raises(FormatError, match=r"ids must be class \* 1000 \+ number, got 999"):
         mots.read(tmp_path)

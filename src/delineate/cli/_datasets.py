@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from delineate import formats
+from delineate.cli._progress import working
 from delineate.curate import convert
 from delineate.curate.losses import losses
 from delineate.dataset import Dataset
@@ -20,6 +21,12 @@ Pictures = Annotated[
     Literal["link", "copy", "leave"] | None,
     Parameter(help="Default: link for formats with a place for pictures, leave for the others."),
 ]
+
+
+def load(source: Path) -> tuple[str, Dataset]:
+    """The name of the format of a dataset, and what is in it."""
+    with working(f"Reading {source}"):
+        return convert.read(source)
 
 
 def save(
@@ -33,11 +40,14 @@ def save(
     if target.resolve() in [source.resolve() for source in sources]:
         raise FormatError(target, "", "target must be another file than the source, got the same.")
     console = Console(highlight=False, soft_wrap=True)
-    convert.write(dataset, target, to, pictures)
-    objects = sum(len(record.instances) for record in dataset)
+    with working(f"Writing {target}") as doing:
+        convert.write(dataset, target, to, pictures)
+        doing("Looking for what is lost")
+        lost, unseen = losses(dataset, formats.get(to).KEEPS), convert.unseen(dataset, to)
+    objects = sum(record.count for record in dataset)
     console.print(f"{target} ({to}): {len(dataset)} pictures, {objects} objects", markup=False)
-    for loss in losses(dataset, formats.get(to).KEEPS):
+    for loss in lost:
         if loss.grave:
             console.print(f"Note: {to} cannot hold {loss}", style="yellow", markup=False)
-    for loss in convert.unseen(dataset, to):
+    for loss in unseen:
         console.print(f"Note: other tools that read {to} do not see {loss}", style="yellow", markup=False)

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from delineate import atomic, formats
 from delineate.cli import _datasets as datasets
+from delineate.cli._progress import track
 from delineate.curate.check import KINDS, Problem, check_together, fix, mended
 from delineate.errors import DelineateError
 
@@ -37,13 +37,8 @@ def check_command(
     if fix_to is not None and len(paths) > 1:
         raise DelineateError(f"--fix mends one dataset at a time, got {len(paths)}.")
     console = Console(highlight=False, soft_wrap=True)
-    bar = Console(stderr=True)
     problems = check_together(
-        paths,
-        pixels=pixels,
-        progress=lambda items, total: track(
-            items, "Checking", total, console=bar, disable=not bar.is_terminal
-        ),
+        paths, pixels=pixels, progress=lambda items, total: track(items, "Checking", total)
     )
     for path, found in zip(paths, problems, strict=True):
         _show(console, path, found)

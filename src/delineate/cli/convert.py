@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from delineate import atomic
+from delineate.cli._progress import working
 from delineate.curate.convert import Conversion, convert
 from delineate.curate.losses import Loss
 from delineate.formats import KEEPABLE
@@ -35,7 +36,10 @@ def convert_command(
     json: Annotated[Path | None, Parameter(help="Write the certificate to this file.")] = None,
 ) -> int:
     """Converts a dataset; see `delineate convert --help`."""
-    done = convert(source, target, to, origin=origin, pictures=pictures, allow_loss=allow_loss)
+    with working("Converting") as doing:
+        done = convert(
+            source, target, to, origin=origin, pictures=pictures, allow_loss=allow_loss, progress=doing
+        )
     console = Console(highlight=False, soft_wrap=True)
     _show(console, done, source, target)
     if json is not None:

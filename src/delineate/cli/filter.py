@@ -8,7 +8,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from delineate.cli import _datasets as datasets
-from delineate.curate.convert import read
 from delineate.curate.select import select
 
 
@@ -26,7 +25,7 @@ def filter_command(
     pictures: datasets.Pictures = None,
 ) -> int:
     """Keeps some objects of a dataset; see `delineate filter --help`."""
-    name, dataset = read(source)
+    name, dataset = datasets.load(source)
     chosen = select(
         dataset,
         classes=_names(classes),

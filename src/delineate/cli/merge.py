@@ -8,7 +8,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from delineate.cli import _datasets as datasets
-from delineate.curate.convert import read
 from delineate.curate.taxonomy import merge, read_taxonomy
 from delineate.errors import DelineateError
 
@@ -33,7 +32,7 @@ def merge_command(
             raise DelineateError(
                 f"merge: names of datasets must differ, got {name!r} twice. Write NAME=PATH."
             )
-        kind, found[name] = read(path)
+        kind, found[name] = datasets.load(Path(path))
         kinds.append(kind)
         paths.append(Path(path))
     merged = merge(found, None if taxonomy is None else read_taxonomy(taxonomy))

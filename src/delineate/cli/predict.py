@@ -14,9 +14,8 @@ from typing import Annotated
 import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
+from delineate.cli._progress import track
 from delineate.dataset import Dataset, Record
 from delineate.draw import draw
 from delineate.errors import FormatError
@@ -74,12 +73,11 @@ def predict_command(
     if overlays:
         (out / "overlays").mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=True)
     records = []
     with ThreadPoolExecutor(2, thread_name_prefix="pictures") as pool:
         found = _segment(paths, predictor, out if overlays else None, pool, failures)
         pending: list[_Done] = []
-        for done in track(found, "Segmenting", len(paths), console=console, disable=not console.is_terminal):
+        for done in track(found, "Segmenting", len(paths)):
             pending.append(done)
             while len(pending) > 4 or (pending and _is_written(pending[0])):
                 records.append(_finish(pending.pop(0)))

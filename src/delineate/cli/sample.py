@@ -8,7 +8,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from delineate.cli import _datasets as datasets
-from delineate.curate.convert import read
 from delineate.curate.select import sample
 
 
@@ -22,6 +21,6 @@ def sample_command(
     pictures: datasets.Pictures = None,
 ) -> int:
     """Draws pictures from a dataset; see `delineate sample --help`."""
-    name, dataset = read(source)
+    name, dataset = datasets.load(source)
     datasets.save(sample(dataset, count, seed=seed), target, to or name, pictures, [source])
     return 0

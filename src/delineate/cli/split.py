@@ -9,7 +9,6 @@ from cyclopts import Parameter
 
 from delineate import formats
 from delineate.cli import _datasets as datasets
-from delineate.curate.convert import read
 from delineate.curate.select import split
 from delineate.errors import DelineateError
 
@@ -30,7 +29,7 @@ def split_command(
     pictures: datasets.Pictures = None,
 ) -> int:
     """Splits a dataset; see `delineate split --help`."""
-    name, dataset = read(source)
+    name, dataset = datasets.load(source)
     to = to or name
     dealt = split(dataset, _shares(parts), seed=seed, group=group)
     suffix = formats.get(to).SUFFIX

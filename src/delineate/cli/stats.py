@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from delineate import atomic
+from delineate.cli import _datasets as datasets
+from delineate.cli._progress import track, working
 from delineate.curate.browse import spread, write_page
-from delineate.curate.convert import read
 from delineate.curate.select import sample
 from delineate.curate.stats import Stats, stats
 
@@ -25,13 +26,15 @@ def stats_command(
     pictures: Annotated[int, Parameter(help="How many pictures the page shows, drawn at random.")] = 48,
 ) -> int:
     """Counts and measures a dataset; see `delineate stats --help`."""
-    name, dataset = read(source)
-    found = stats(dataset)
+    name, dataset = datasets.load(source)
+    with working("Measuring"):
+        found = stats(dataset)
     _show(Console(highlight=False), f"{source} ({name})", found)
     if json is not None:
         atomic.write_bytes(json, msgspec.json.format(msgspec.json.encode(found.as_dict())) + b"\n")
     if html is not None:
-        write_page(dataset, html, title=source.name, pictures=sample(dataset, pictures))
+        shown = sample(dataset, pictures)
+        write_page(dataset, html, title=source.name, pictures=track(shown, "Drawing", len(shown)))
     return 0
 
 

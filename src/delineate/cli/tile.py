@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.progress import track
 
 from delineate.cli import _datasets as datasets
-from delineate.curate.convert import read
+from delineate.cli._progress import track
 from delineate.curate.tile import join, tile
 from delineate.errors import DelineateError, FormatError
 from delineate.postprocess.tiles import tiles
@@ -30,7 +28,7 @@ def tile_command(
     to: datasets.To = None,
 ) -> int:
     """Cuts large pictures into tiles; see `delineate tile --help`."""
-    name, dataset = read(source)
+    name, dataset = datasets.load(source)
     if undo:
         datasets.save(join(dataset), target, to or name, "leave", [source])
         return 0
@@ -38,9 +36,8 @@ def tile_command(
         raise DelineateError(f"{target}: TARGET must be a folder: tiles are many files. Name a folder.")
     if target.exists() and any(target.iterdir()):
         raise FormatError(target, "", "target must be an empty or new folder, got one with content.")
-    bar = Console(stderr=True)
     made = tile(dataset, target / "images", side=side, overlap=overlap, min_part=min_part, empty=empty)
     count = sum(len(tiles(record.size, side, overlap)) for record in dataset)
-    records = list(track(made, "Cutting", count, console=bar, disable=not bar.is_terminal))
+    records = list(track(made, "Cutting", count))
     datasets.save(dataset.with_records(records), target / "annotations.json", to or "coco", "leave", [source])
     return 0

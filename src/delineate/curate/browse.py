@@ -52,6 +52,8 @@ def thumbnail(record: Record, classes: Sequence[str], side: int) -> NDArray[np.u
             raise FormatError(record.path, "", "another size")
     except FormatError:
         pixels = np.full((*record.size, 3), _GREY, np.uint8)
+    if side < 1:
+        raise ValueError(f"thumbnail: side must be at least 1 pixel, got {side}")
     scale = min(1.0, side / max(record.size))
     size = max(1, round(record.size[0] * scale)), max(1, round(record.size[1] * scale))
     found = record.instances

@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from delineate import algebra
 from delineate.dataset import Dataset, Record
 from delineate.formats import KEEPABLE
+from delineate.formats._pictures import names as names_in_folders
 from delineate.instances import Instances
 from delineate.masks import Masks
 
@@ -84,9 +86,11 @@ class Certificate:
 def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) -> Certificate:
     """Compare a dataset with what became of it.
 
-    Pictures are the same by file name (those of one name in their order; without a path: by id), frames of a video
-    that a format names anew by their position, objects by
-    position if "instance order" is among the kinds, otherwise by what overlaps most within the same label.
+    Pictures are the same by video and frame, by split and file name (without a path: id), or by what folders of
+    pictures call them; those of one name in their order. Frames that a format fills in between others are no
+    difference as long as nothing is on them. Objects are the same by position if "instance order" is among the kinds
+    and none is missing, otherwise by what overlaps most within the same label.
+
     What the dataset before did not say is no difference: areas and track ids that a format fills in, classes after
     its last, and ids of annotations unless all objects had one and no two the same. Without "overlaps" among the
     kinds an object may lose pixels, as long as others have them; without "empty masks" it may be gone if it has none
@@ -113,7 +117,7 @@ def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) ->
     if "class order" in kinds and was.classes != became.classes[: len(was.classes)]:
         counts["class order"] += 1
         differences.append(Difference("class order", "dataset", str(was.classes), str(became.classes)))
-    pairs = list(_pictures(was, became))
+    pairs = list(_pictures(was, became, kinds))
     for left, right in pairs:
         if left is None or right is None:
             found = _alone(left, right, kinds)
@@ -146,23 +150,39 @@ def _alone(left: Record | None, right: Record | None, kinds: set[str]) -> list[D
     return [Difference("picture", left.name, "present", "absent")]
 
 
-def _pictures(was: Dataset, became: Dataset) -> Iterator[tuple[Record | None, Record | None]]:
-    waiting: dict[str, list[Record]] = defaultdict(list)
-    for record in became:
-        waiting[record.name].append(record)
-    partners = [waiting[record.name].pop(0) if waiting[record.name] else None for record in was]
-    rest = [record for records in waiting.values() for record in records]
-    frames = {(record.video, record.frame): record for record in rest if record.frame is not None}
-    taken = set()
-    for record, partner in zip(was, partners, strict=True):
-        other = partner
-        if other is None and record.frame is not None:
-            other = frames.pop((record.video, record.frame), None)
-            taken.add(id(other))
-        yield record, other
-    for record in rest:
-        if id(record) not in taken:
+def _pictures(
+    was: Dataset, became: Dataset, kinds: set[str]
+) -> Iterator[tuple[Record | None, Record | None]]:
+    partners: list[Record | None] = [None] * len(was)
+    free = dict(enumerate(became))
+    for mine, theirs in zip(_names(was, kinds), _names(became, kinds), strict=True):
+        waiting: dict[object, list[int]] = defaultdict(list)
+        for place in reversed(free):
+            waiting[theirs[place]].append(place)
+        for n, key in enumerate(mine):
+            if partners[n] is None and key is not None and waiting[key]:
+                partners[n] = free.pop(waiting[key].pop())
+    yield from zip(was, partners, strict=True)
+    videos = {str(record.video) for record in was if "videos" in kinds and record.video is not None}
+    for record in free.values():
+        if record.count or str(record.video) not in videos:  # frames between frames may be filled in, empty
             yield None, record
+
+
+def _names(dataset: Dataset, kinds: set[str]) -> Iterator[list[object]]:
+    """What may identify each picture, the surest first: lists of keys, None for no key."""
+    frames: list[object] = [None if r.frame is None else (str(r.video), r.frame) for r in dataset]
+    if "videos" in kinds:
+        yield frames
+    by_split = "splits" in kinds
+    if by_split:
+        yield [(record.split, record.name) for record in dataset]
+    yield [record.name for record in dataset]
+    # Pictures without a file, and those that are not placed, are called by what folder formats call them.
+    stems = [Path(name).stem for name in names_in_folders(dataset, by_split=by_split)]
+    yield [(record.split if by_split else None, stem) for record, stem in zip(dataset, stems, strict=True)]
+    if "videos" not in kinds:
+        yield frames
 
 
 @dataclass
@@ -186,6 +206,8 @@ def _compare_records(
     done = _Compared(left.name)
     for kind, name in _OF_RECORDS:
         one, other = getattr(left, name), getattr(right, name)
+        if name == "video" and None not in (one, other):
+            one, other = str(one), str(other)  # folders have texts only
         if kind in kinds and one != other:
             done.note(kind, None, one, other)
     if left.size != right.size:

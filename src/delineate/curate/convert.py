@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ def convert(
     origin: str | None = None,
     pictures: Placing | None = None,
     allow_loss: bool = False,
+    progress: Callable[[str], object] | None = None,
 ) -> Conversion:
     """Convert a dataset, read it back and compare it object by object.
 
@@ -68,6 +69,7 @@ def convert(
         pictures: Whether to link, copy or leave the pictures. None: link for formats that have a place for
             pictures, leave for the others.
         allow_loss: Whether to write although something is lost.
+        progress: Is told what begins: "Reading a.json" and so on.
 
     Raises:
         DelineateError: Something would be lost; the message lists what.
@@ -79,7 +81,10 @@ def convert(
         raise FormatError(
             target, "", f"target must be an empty or new folder for {to}, got one with content."
         )
+    progress = progress or (lambda _: None)
+    progress(f"Reading {source}")
     origin, dataset = read(source, origin)
+    progress("Looking for what would be lost")
     lost = losses(dataset, module.KEEPS)
     if not allow_loss and any(loss.grave for loss in lost):
         lines = "".join(f"\n  {loss}" for loss in lost if loss.grave)
@@ -89,7 +94,9 @@ def convert(
         )
     if module.SUFFIX and target.resolve() == source.resolve():
         raise FormatError(target, "", "target must be another file than the source, got the same.")
+    progress(f"Writing {target}")
     write(dataset, target, to, pictures)
+    progress(f"Comparing {target}")
     certificate = compare(dataset, module.read(target), module.KEEPS)
     side = _write_side(dataset, target) if lost else None
     return Conversion(dataset, origin, to, tuple(lost), certificate, side, unseen(dataset, to))

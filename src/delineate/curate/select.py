@@ -146,8 +146,12 @@ def select(
         empty: Whether pictures stay that have no objects left.
 
     Raises:
-        ValueError: A class is unknown.
+        ValueError: A class is unknown, or areas are no interval.
     """
+    if not 0 <= min_area <= max_area:
+        raise ValueError(
+            f"select: min_area must be at least 0 pixels and at most max_area, got {min_area:g} to {max_area:g}"
+        )
     for name in classes or ():
         if name not in dataset.classes:
             raise ValueError(f"select: classes must be of {', '.join(dataset.classes)}, got {name!r}")

@@ -45,14 +45,23 @@ def tile(
         min_part: Parts with a smaller share of their object's pixels are left out, 0 to 1.
         empty: Whether tiles without objects are written.
 
-    Yields:
-        One record per tile, picture after picture, row by row; ids are "ID_Y_X".
+    Returns:
+        The records as they are made: one per tile, picture after picture, row by row; ids are "ID_Y_X".
 
     Raises:
-        ValueError: A record has no path, or two pictures have one name.
+        ValueError: A record has no path, two pictures have one name, `side` is not more than `overlap`, or `min_part`
+            is no share.
         FormatError: A picture cannot be read, or has another size than its record.
     """
-    folder = Path(folder)
+    tiles((1, 1), side, overlap)  # refuses what cannot be, before anything is made
+    if not 0 <= min_part <= 1:
+        raise ValueError(f"tile: min_part must be 0 to 1, got {min_part}")
+    return _tiles(dataset, Path(folder), side, overlap, min_part, empty)
+
+
+def _tiles(
+    dataset: Dataset, folder: Path, side: int, overlap: int, min_part: float, empty: bool
+) -> Iterator[Record]:
     folder.mkdir(parents=True, exist_ok=True)
     stems: set[str] = set()
     for record in dataset:

@@ -123,7 +123,10 @@ def load(path: Path, kind: type[T], data: bytes | None = None) -> T:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         if data.lstrip()[:1] == b"[" and kind != list[Annotation]:
-            text = "file must be a COCO object, got a list. Read a results list with read_results"
+            text = (
+                "file must be a COCO object, got a list. A results list goes with its truth: `delineate eval TRUTH "
+                "RESULTS`, or read_results in Python."
+            )
             raise FormatError(path, "", text) from error
         if data.lstrip()[:1] == b"{" and kind == list[Annotation]:
             text = "file must be a results list, got an object. Read a COCO file with read"

@@ -6,6 +6,7 @@ All formats look at the same file one after the other: what was found last is re
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,8 @@ from delineate._native import _core
 
 _SHOWN = 1 << 16
 """Bytes of a value that are looked at."""
+_LARGEST = 1 << 30
+"""Bytes of a damaged or unusual file that is read whole."""
 
 
 def values(path: str | Path) -> Mapping[str, bytes] | None:
@@ -63,7 +66,9 @@ def _read(path: Path, *_: int) -> Mapping[str, bytes] | None:
 
 
 def _decoded(file: BinaryIO) -> Mapping[str, bytes] | None:
-    """The outline of a file that is read whole; None if it is no JSON."""
+    """The outline of a file that is read whole; None if it is no JSON, or too large for that."""
+    if file.seek(0, os.SEEK_END) > _LARGEST:
+        return None
     file.seek(0)
     data = file.read().removeprefix(b"\xef\xbb\xbf")
     kind: Any = list[msgspec.Raw] if data.lstrip()[:1] == b"[" else dict[str, msgspec.Raw]

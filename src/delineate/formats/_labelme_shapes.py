@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from delineate import codecs, outline
 from delineate.errors import FormatError
+from delineate.formats._json_parts import decoded
 from delineate.masks import Masks
 
 OUTLINES = ("polygon", "rectangle", "circle", "mask", "rotation", "oriented_rectangle")
@@ -48,17 +49,6 @@ class Shape:
     group: int | None
     mask: str | None
     more: dict[str, Any]
-
-
-def decoded(path: Path, where: str, raw: msgspec.Raw, kind: object) -> Any:  # noqa: ANN401 - as the type says
-    """A part of the file as that type; FormatError names the place."""
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$")
-        raise FormatError(path, where + place.strip("`"), f"{message}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(path, where, f"must be JSON, got: {error}.") from error
 
 
 def parse(path: Path, where: str, raws: Mapping[str, msgspec.Raw]) -> Shape:

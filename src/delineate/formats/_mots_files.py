@@ -38,6 +38,12 @@ class Video:
         return range(start, max(seen) + 1)
 
 
+def root(path: Path) -> Path:
+    """The folder of the data set, also where its folder of pictures of ids was named."""
+    folder = path.absolute()
+    return path.parent if folder.name == MAPS and maps(folder.parent) and not (path / MAPS).is_dir() else path
+
+
 def files(path: Path) -> dict[str, Path]:
     """The text file of each video."""
     if path.is_file():

@@ -11,7 +11,8 @@ import msgspec
 from delineate.errors import FormatError
 from delineate.formats import coco_panoptic
 
-_MOST = 20  # annotation files of a folder that are tried
+_MOST = 20  # annotation files and folders of a folder that are tried
+_LARGEST = 1 << 26  # bytes of a file that is read to say where it is no JSON
 
 
 def problem(path: Path, names: Iterable[str], known: Callable[[Path], str | None]) -> FormatError:
@@ -25,10 +26,11 @@ def problem(path: Path, names: Iterable[str], known: Callable[[Path], str | None
     if path.is_dir():
         if not any(path.iterdir()):
             return FormatError(path, "", "folder must hold a dataset, got an empty one.")
-        files = itertools.chain(sorted(path.glob("*.json")), sorted(path.glob("*/*.json")))
+        folders = sorted(inner for inner in path.iterdir() if inner.is_dir())
+        files = itertools.chain(sorted(path.glob("*.json")), folders, sorted(path.glob("*/*.json")))
         for file in itertools.islice(files, _MOST):
             if (name := known(file)) is not None:
-                text = f"folder must be a dataset in itself, got one with other files. Name {file} ({name})."
+                text = f"folder must be a dataset in itself, got one with others in it. Name {file} ({name})."
                 return FormatError(path, "", text)
     elif coco_panoptic.sniff(path):
         text = (
@@ -36,7 +38,7 @@ def problem(path: Path, names: Iterable[str], known: Callable[[Path], str | None
             "delineate.formats.coco_panoptic read them."
         )
         return FormatError(path, "", text)
-    elif path.suffix.lower() == ".json":
+    elif path.suffix.lower() == ".json" and path.stat().st_size <= _LARGEST:
         try:
             content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
             msgspec.json.decode(content, type=msgspec.Raw)

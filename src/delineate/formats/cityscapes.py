@@ -37,6 +37,7 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _pictures
+from delineate.formats._painting import hidden
 from delineate.image import SUFFIXES, read_label_map
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -81,6 +82,7 @@ _FIRST = len(STUFF)
 _LAST = 64  # 64 * 1000 + 999 is the last number that fits 16 bits with all its instances
 _LICENSE_PLATE = "license plate"  # class -1, which is never painted
 _TABLE = "labels.json"
+_CITY = re.compile(r"([^_.]+)_[0-9]{6}_[0-9]{6}$")  # Cityscapes' own names
 _IDS, _POLYGONS = "_instanceIds.png", "_polygons.json"
 _MAX_PIXELS = 2**27  # of a canvas for polygons
 _LARGEST = 2**24
@@ -187,7 +189,7 @@ def _picture(folder: Path, stem: str) -> Path:
             for kind in (suffix, suffix.upper()):
                 if (place / f"{name}{end}{kind}").is_file():
                     return place / f"{name}{end}{kind}"
-    return place / f"{name}_leftImg8bit.png"
+    return place / (f"{name}_leftImg8bit.png" if _CITY.match(name) else f"{name}.png")
 
 
 def _from_ids(file: Path, table: _Table, notices: Counter[str]) -> Instances:
@@ -261,13 +263,13 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
     """
     path = Path(path)
     numbers = _numbers(path, dataset.classes)
-    hidden = 0
+    covered = 0
     with atomic.writing_folder(path) as root:
         for folder in ("gtFine", "leftImg8bit"):
             (root / folder).mkdir()
         for record, name in zip(dataset, _pictures.names(dataset, by_split=True), strict=True):
             stem = Path(name).stem.removesuffix("_leftImg8bit")
-            city = re.match(r"([^_.]+)_[0-9]{6}_[0-9]{6}$", stem)
+            city = _CITY.match(stem)
             place = Path(city[1] if city else "default")
             if record.split is not None:
                 place = _pictures.folder_name(path, record.split) / place
@@ -279,7 +281,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
                 raise FormatError(
                     path, name, f'pictures must not differ in "_leftImg8bit" alone, got {stem} twice.'
                 )
-            hidden += _write_maps(path, target, record, numbers)
+            covered += _write_maps(path, target, record, numbers)
         if dataset.classes != THINGS:
             labels = [
                 _Label(number, name) for number, name in zip(numbers.tolist(), dataset.classes, strict=True)
@@ -287,8 +289,8 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
             atomic.write_bytes(
                 root / _TABLE, msgspec.json.format(msgspec.json.encode(labels), indent=1) + b"\n"
             )
-    if hidden:
-        _log.warning("%s: %d objects lose pixels under later ones, or have none", path, hidden)
+    if covered:
+        _log.warning("%s: %d objects lose pixels under later ones, or have none", path, covered)
 
 
 def _numbers(path: Path, classes: Sequence[str]) -> NDArray[np.int64]:
@@ -323,8 +325,7 @@ def _write_maps(path: Path, target: Path, record: Record, numbers: NDArray[np.in
         values[same] = number * 1000 + np.arange(len(same))
     order = np.argsort(~crowd, kind="stable")  # crowds first: below the others
     masks: Masks = found.masks[order]
-    shown = algebra.resolve_overlaps(masks)
     for kind, painted, depth in (("instanceIds", values, np.uint16), ("labelIds", classes, np.uint8)):
         array = algebra.to_label_map(masks, painted[order], dtype=depth)
         Image.fromarray(array).save(target.with_name(f"{target.name}_{kind}.png"))
-    return int(((shown.areas < masks.areas) | (shown.areas == 0)).sum())
+    return hidden(masks)

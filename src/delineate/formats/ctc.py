@@ -26,6 +26,7 @@ from delineate import algebra, atomic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _class_table, _pictures
+from delineate.formats._painting import hidden
 from delineate.image import SUFFIXES, read_label_map, read_size
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -118,7 +119,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
         if record.video is None or (len(record.instances) and record.instances.masks is None):
             raise ValueError(f"ctc.write: records must be frames of a video with masks, got {record.id!r}")
     objects: dict[str, dict[str, int]] = {}
-    hidden = crowds = 0
+    covered = crowds = 0
     with atomic.writing_folder(path) as root:
         for video, frames in dataset.videos().items():
             name = _pictures.folder_name(path, str(video))
@@ -138,8 +139,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
                 Image.fromarray(array).save(
                     folder / f"man_track{record.frame:03}.tif", compression="tiff_lzw"
                 )
-                shown = algebra.resolve_overlaps(masks).areas
-                hidden += int(((shown < masks.areas) | (shown == 0)).sum())
+                covered += hidden(masks)
                 crowds += len(whole.instances) - len(record.instances)
                 if record.path is not None:
                     target = root / name / f"t{record.frame:03}{record.path.suffix.lower()}"
@@ -148,9 +148,9 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
         _class_table.write(root, dataset.classes, objects)
         if not objects and not (root / _class_table.NAME).is_file():
             (root / _class_table.NAME).write_text('{"classes": ["object"]}\n', "ascii")
-    if hidden or crowds:
+    if covered or crowds:
         text = "%s: %d cells lose pixels under later ones, or have none; %d crowds are left out"
-        _log.warning(text, path, hidden, crowds)
+        _log.warning(text, path, covered, crowds)
 
 
 def _countable(item: Instances) -> Instances:

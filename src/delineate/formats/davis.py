@@ -25,6 +25,7 @@ from delineate import algebra, atomic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _class_table, _pictures
+from delineate.formats._painting import hidden
 from delineate.image import SUFFIXES, read_label_map, read_size
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -125,7 +126,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
             raise ValueError(f"davis.write: records must be frames of a video with masks, got {record.id!r}")
     objects: dict[str, dict[str, int]] = {}
     sets: dict[str, list[str]] = {}
-    hidden = 0
+    covered = 0
     with atomic.writing_folder(path) as root:
         (root / _MAPS).mkdir()
         (root / _IMAGES).mkdir()
@@ -145,8 +146,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
                 _write_map(
                     root / _MAPS / name / f"{record.frame:05}.png", algebra.to_label_map(masks, values[rows])
                 )
-                shown = algebra.resolve_overlaps(masks).areas
-                hidden += int(((shown < masks.areas) | (shown == 0)).sum())
+                covered += hidden(masks)
                 if record.path is not None:
                     target = root / _IMAGES / name / f"{record.frame:05}{record.path.suffix.lower()}"
                     _pictures.place(record.path, target, pictures)
@@ -157,8 +157,8 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
             (root / _SETS).mkdir(exist_ok=True)
             file = root / _SETS / f"{_pictures.folder_name(path, split)}.txt"
             file.write_text("".join(f"{name}\n" for name in names), "utf-8")
-    if hidden:
-        _log.warning("%s: %d objects lose pixels under later ones, or have none", path, hidden)
+    if covered:
+        _log.warning("%s: %d objects lose pixels under later ones, or have none", path, covered)
 
 
 def _maps(folder: Path) -> list[Path]:

@@ -34,8 +34,8 @@ from delineate.errors import FormatError
 from delineate.formats import _class_table as class_table
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
-from delineate.formats import _labelme_shapes as labelme_shapes
 from delineate.formats import _pictures
+from delineate.formats._json_parts import decoded
 from delineate.image import SUFFIXES, read_size
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -159,16 +159,16 @@ def _load(
     raw = coco_json.load(file, msgspec.Raw)
     head: dict[str, Any] = {}
     if bytes(raw).lstrip()[:1] == b"[":
-        features = labelme_shapes.decoded(file, "", raw, list[_Feature])
+        features = decoded(file, "", raw, list[_Feature])
     else:
-        keys = labelme_shapes.decoded(file, "", raw, dict[str, msgspec.Raw])
+        keys = decoded(file, "", raw, dict[str, msgspec.Raw])
         kinds: dict[str, Any] = {"imagePath": str | None, "imageHeight": int | None, "imageWidth": int | None}
         for key, kind in kinds.items():
-            head[key] = labelme_shapes.decoded(file, key, keys[key], kind) if key in keys else None
+            head[key] = decoded(file, key, keys[key], kind) if key in keys else None
         if "features" in keys:
-            features = labelme_shapes.decoded(file, "features", keys["features"], list[_Feature])
+            features = decoded(file, "features", keys["features"], list[_Feature])
         else:
-            features = [labelme_shapes.decoded(file, "", raw, _Feature)]
+            features = [decoded(file, "", raw, _Feature)]
     found: list[_Found] = []
     for n, feature in enumerate(features):
         where = f"features[{n}]"
@@ -206,7 +206,7 @@ def _polygons(
     if geometry is None:
         return []
     kind: Any = list[list[list[float]]] if geometry.type == "Polygon" else list[list[list[list[float]]]]
-    parts = labelme_shapes.decoded(file, f"{where}.geometry.coordinates", geometry.coordinates, kind)
+    parts = decoded(file, f"{where}.geometry.coordinates", geometry.coordinates, kind)
     shape = []
     for part in [parts] if geometry.type == "Polygon" else parts:
         rings = [_ring(file, where, ring, inverse) for ring in part]

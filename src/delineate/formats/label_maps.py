@@ -3,6 +3,7 @@
 Cellpose, StarDist and napari exchange them, as PNG or TIFF of 8, 16 or 32 bits. Two ways of naming are read::
 
     images/a.tif      masks/a.tif       StarDist; also labels/ and label_maps/, and in folders of splits
+                      labels/a.tif      maps alone, as napari saves them
     a.tif             a_cp_masks.png    Cellpose, in one folder; also _masks and _labels
     classes.json                        only where there are other classes than "object"
 
@@ -23,6 +24,7 @@ from delineate import algebra, atomic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _class_table, _pictures
+from delineate.formats._painting import hidden
 from delineate.image import SUFFIXES, read_label_map, read_size
 from delineate.instances import Instances
 
@@ -43,7 +45,11 @@ def sniff(path: str | Path) -> bool:
         path: Any file or folder.
     """
     try:
-        return any(maps for _, folder in _places(Path(path)) for _, maps, _ in _pairs(folder) if maps)
+        pairs = (pair for _, folder in _places(Path(path)) for pair in _pairs(folder))
+        picture, file, _ = next((pair for pair in pairs if pair[1] is not None), (None, None, ""))
+        if picture is not None and file is not None and not picture.is_file():
+            read_label_map(file)  # maps alone may be any pictures
+        return file is not None
     except (OSError, FormatError):
         return False
 
@@ -59,15 +65,21 @@ def _places(root: Path) -> Iterator[tuple[str | None, Path]]:
 
 
 def _pairs(folder: Path) -> Iterator[tuple[Path, Path | None, str]]:
-    """(picture, its map or None, its name) of one folder; a map without a picture is refused."""
-    if (folder / "images").is_dir():
-        for name in _FOLDERS:
-            if (folder / name).is_dir():
-                images, maps = (
-                    list(_pictures.listed(folder / "images")),
-                    list(_pictures.listed(folder / name)),
-                )
-                yield from _matched(folder / name, images, maps, folder / "images")
+    """(picture, its map or None, its name) of one folder; a map without a picture is refused.
+
+    Where there are maps only, the pictures are said to be where they would be.
+    """
+    there = [folder / name for name in _FOLDERS if (folder / name).is_dir()]
+    images = list(_pictures.listed(folder / "images")) if there else []
+    for place in there:
+        maps = list(_pictures.listed(place))
+        if not images:
+            for file in maps:
+                name = file.relative_to(place).with_suffix("")
+                yield folder / "images" / name.with_name(f"{name.name}.png"), file, name.as_posix()
+        else:
+            yield from _matched(place, images, maps, folder / "images")
+    if there or (folder / "images").is_dir():
         return
     files = _flat(folder)
     maps = [file for file in files if file.stem.endswith(_ENDINGS)]
@@ -145,7 +157,8 @@ def read(path: str | Path) -> Dataset:
 
 
 def _instances(picture: Path, file: Path, table: _class_table.ClassTable, key: str) -> Instances:
-    masks, values = algebra.from_label_map(read_label_map(file, read_size(picture)))
+    size = read_size(picture) if picture.is_file() else None
+    masks, values = algebra.from_label_map(read_label_map(file, size))
     return Instances.of(masks, table.labels(key, [str(value) for value in values.tolist()]))
 
 
@@ -167,7 +180,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
     """
     path = Path(path)
     objects: dict[str, dict[str, int]] = {}
-    hidden = 0
+    covered = 0
     with atomic.writing_folder(path) as root:
         for record, name in zip(dataset, _pictures.names(dataset, by_split=True), strict=True):
             split = (
@@ -184,13 +197,12 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
             if record.path is not None:
                 _pictures.place(record.path, root / split / "images" / name, pictures)
             _write_map(root / split / "masks" / stem, algebra.to_label_map(found.masks, dtype=np.uint32))
-            shown = algebra.resolve_overlaps(found.masks).areas
-            hidden += int(((shown < found.masks.areas) | (shown == 0)).sum())
+            covered += hidden(found.masks)
             key = f"{split}/{stem}" if split else stem
             objects[key] = {str(n): label for n, label in enumerate(found.labels.tolist(), 1)}
         _class_table.write(root, dataset.classes, objects)
-    if hidden:
-        _log.warning("%s: %d objects lose pixels under later ones, or have none", path, hidden)
+    if covered:
+        _log.warning("%s: %d objects lose pixels under later ones, or have none", path, covered)
 
 
 def _write_map(path: Path, array: NDArray[np.uint32]) -> None:

@@ -40,6 +40,7 @@ from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
 from delineate.formats import _labelme_shapes as labelme_shapes
 from delineate.formats import _pictures
+from delineate.formats._json_parts import decoded
 from delineate.image import read_size
 from delineate.instances import Instances
 
@@ -153,9 +154,7 @@ def _load(file: Path, notices: Counter[str], *, alone: bool) -> _Loaded | None:
         notices['JSON files have no "shapes"; they are left out'] += 1
         return None
     shapes = []
-    for n, raw in enumerate(
-        labelme_shapes.decoded(file, "shapes", raws["shapes"], list[dict[str, msgspec.Raw]])
-    ):
+    for n, raw in enumerate(decoded(file, "shapes", raws["shapes"], list[dict[str, msgspec.Raw]])):
         shape = labelme_shapes.parse(file, f"shapes[{n}]", raw)
         if shape.kind in labelme_shapes.LINES:
             notices["points and lines have no area; they are left out"] += 1
@@ -163,11 +162,7 @@ def _load(file: Path, notices: Counter[str], *, alone: bool) -> _Loaded | None:
             notices[f'shapes are labelled "{_IGNORED}"; they are left out'] += 1
         else:
             shapes.append(shape)
-    keys = {
-        key: labelme_shapes.decoded(file, key, raw, Any)
-        for key, raw in raws.items()
-        if key not in _PICTURE_KEYS
-    }
+    keys = {key: decoded(file, key, raw, Any) for key, raw in raws.items() if key not in _PICTURE_KEYS}
     picture, keys["size"] = _picture(file, raws)
     return file, shapes, keys | {"path": picture}
 
@@ -176,8 +171,7 @@ def _picture(file: Path, raws: Mapping[str, msgspec.Raw]) -> tuple[Path | None, 
     """The picture's file and its size: as said, or else that of the picture inside or beside the file."""
     kinds: dict[str, Any] = {"imagePath": str | None, "imageHeight": int | None, "imageWidth": int | None}
     name, height, width = (
-        labelme_shapes.decoded(file, key, raws[key], kind) if key in raws else None
-        for key, kind in kinds.items()
+        decoded(file, key, raws[key], kind) if key in raws else None for key, kind in kinds.items()
     )
     if name is not None and "\0" in str(name):
         raise FormatError(file, "imagePath", "must be the name of a file, got one with a NUL.")
@@ -185,7 +179,7 @@ def _picture(file: Path, raws: Mapping[str, msgspec.Raw]) -> tuple[Path | None, 
     content = raws.get("imageData")
     if height is None and width is None and content is not None and bytes(content) != b"null":
         try:
-            text: str = labelme_shapes.decoded(file, "imageData", content, str)
+            text: str = decoded(file, "imageData", content, str)
             return path, read_size(base64.b64decode(text, validate=True))
         except (binascii.Error, ValueError) as error:
             raise FormatError(file, "imageData", f"must be a picture in base64, got: {error}.") from error

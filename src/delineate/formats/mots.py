@@ -49,13 +49,13 @@ _MAX_FRAMES = 1_000_000
 
 
 def sniff(path: str | Path) -> bool:
-    """Whether it is a MOTS text file, a folder of such, or one with 16-bit pictures in ``instances``.
+    """Whether it is a MOTS text file, a folder of such, or one with 16-bit pictures in ``instances``, or that folder.
 
     Args:
         path: Any file or folder.
     """
-    path = Path(path)
     try:
+        path = mots_files.root(Path(path))
         files = mots_files.files(path)
         heads = []
         for file in files.values():
@@ -88,7 +88,7 @@ def read(path: str | Path) -> Dataset:
     Raises:
         FormatError: There is no such file, or a line does not fit; the message names the place.
     """
-    path = Path(path)
+    path = mots_files.root(Path(path))
     videos = mots_files.videos(path)
     classes = _classes(path, videos)
     first = mots_files.first_number(path, videos)
@@ -119,7 +119,7 @@ def read_results(path: str | Path, truth: str | Path) -> Dataset:
     Raises:
         FormatError: A file is damaged, or is about another video, frame or size than there is in the truth.
     """
-    path = Path(path)
+    path = mots_files.root(Path(path))
     known = read(truth)
     videos = mots_files.videos(path)
     if len(videos) == 1 and path.is_file():  # one file: of the one video, whatever its name

@@ -32,8 +32,8 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
-from delineate.formats import _labelme_shapes as labelme_shapes
 from delineate.formats import _pictures
+from delineate.formats._json_parts import decoded
 from delineate.image import read_size
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -139,9 +139,9 @@ def read(path: str | Path, *, size: tuple[int, int] | None = None) -> Dataset:
     path = Path(path)
     raw = coco_json.load(path, msgspec.Raw)
     if bytes(raw).lstrip()[:1] == b"[":
-        content = _Content(labelme_shapes.decoded(path, "frames", raw, list[_Frame]))
+        content = _Content(decoded(path, "frames", raw, list[_Frame]))
     else:
-        content = labelme_shapes.decoded(path, "", raw, _Content)
+        content = decoded(path, "", raw, _Content)
     config = content.config or _Config()
     classes = {one.name: n for n, one in enumerate(reversed(config.categories))}
     classes = {name: n for n, name in enumerate(reversed(classes))}

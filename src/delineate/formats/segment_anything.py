@@ -142,7 +142,9 @@ def _record(file: Path, root: Path, table: class_table.ClassTable) -> Record:
     above = file.relative_to(root).parts[:-1]
     id_ = file.stem if head.image_id is None else head.image_id
     picture = _pictures.beside(file.parent, head.file_name)
-    return Record(picture, size, found, id_ or file.stem, more, split=above[0] if above else None)
+    return Record(
+        picture, size, found, file.stem if id_ == "" else id_, more, split=above[0] if above else None
+    )
 
 
 def _converted(file: Path, where: str, value: object, kind: type[Any]) -> Any:  # noqa: ANN401 - as the type says

@@ -35,6 +35,7 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _pictures
 from delineate.formats import _voc_files as voc_files
+from delineate.formats._painting import hidden
 from delineate.image import read_label_map, read_size
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -245,7 +246,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
     _check(dataset, path)
     shaped = any(record.instances.masks is not None for record in dataset) or not len(dataset)
     lists: dict[str, list[str]] = {}
-    hidden = 0
+    covered = 0
     with atomic.writing_folder(path) as root:
         for folder in (
             "JPEGImages",
@@ -263,8 +264,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
                     raise ValueError(
                         f"voc.write: instances must have masks in all records, got none in {record.name}"
                     )
-                shown = algebra.resolve_overlaps(single.masks)
-                hidden += int(((shown.areas < single.masks.areas) | (shown.areas == 0)).sum())
+                covered += hidden(single.masks)
                 _write_maps(root, stem, found, single)
             texts = _attributes(single)
             xml = voc_files.dump(name, found.size, single, dataset.classes, texts)
@@ -272,8 +272,8 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
             if record.split is not None:
                 lists.setdefault(_pictures.folder_name(path, record.split, "trainval"), []).append(stem)
         voc_files.write_lists(root, lists, dataset.classes, "Segmentation" if shaped else "Main")
-    if hidden:
-        _log.warning("%s: %d objects lose pixels under later ones, or have none", path, hidden)
+    if covered:
+        _log.warning("%s: %d objects lose pixels under later ones, or have none", path, covered)
 
 
 def _check(dataset: Dataset, path: Path) -> None:
