@@ -3,10 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from delineate.errors import DelineateError, FormatError, MissingExtra, RuntimeFailure, WeightsError
+from delineate.errors import (
+    DelineateError,
+    DownloadError,
+    FormatError,
+    MissingExtra,
+    RuntimeFailure,
+    WeightsError,
+)
 
 
-@pytest.mark.parametrize("error", [FormatError, MissingExtra, RuntimeFailure, WeightsError])
+@pytest.mark.parametrize("error", [DownloadError, FormatError, MissingExtra, RuntimeFailure, WeightsError])
 def test_one_base_catches_all(error):
     assert issubclass(error, DelineateError)
 

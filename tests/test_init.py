@@ -21,6 +21,7 @@ def test_public_names_are_pinned():
     assert delineate.__all__ == [
         "Dataset",
         "DelineateError",
+        "DownloadError",
         "FormatError",
         "Instances",
         "Masks",

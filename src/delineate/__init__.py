@@ -13,7 +13,14 @@ Importing the package loads neither torch nor an inference runtime.
 from typing import TYPE_CHECKING, Any
 
 from delineate.dataset import Dataset, Record
-from delineate.errors import DelineateError, FormatError, MissingExtra, RuntimeFailure, WeightsError
+from delineate.errors import (
+    DelineateError,
+    DownloadError,
+    FormatError,
+    MissingExtra,
+    RuntimeFailure,
+    WeightsError,
+)
 from delineate.instances import Instances
 from delineate.masks import Masks
 
@@ -25,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Dataset",
     "DelineateError",
+    "DownloadError",
     "FormatError",
     "Instances",
     "Masks",

@@ -5,6 +5,7 @@
     DelineateError
     ├── FormatError      a file is not what it should be (path, item)
     ├── WeightsError     a checkpoint or model file does not fit
+    ├── DownloadError    a published file could not be fetched, or is not what was published
     ├── MissingExtra     an optional dependency is not installed (also an ImportError)
     └── RuntimeFailure   an inference runtime refused or failed
 
@@ -44,6 +45,10 @@ class FormatError(DelineateError):
 
 class WeightsError(DelineateError):
     """A checkpoint or model file does not fit the model, or is damaged."""
+
+
+class DownloadError(DelineateError):
+    """A published file could not be fetched, or is not what was published."""
 
 
 class RuntimeFailure(DelineateError):

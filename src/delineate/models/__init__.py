@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from delineate.download import Remote
 from delineate.errors import WeightsError
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -46,19 +47,40 @@ class Weights(NamedTuple):
 
     Attributes:
         url: Where its publisher offers it.
-        sha256: Checksum in hexadecimal, or None when the publisher states none.
+        checksum: "sha256:" or "md5:" with the hexadecimal digits that the publisher states (see
+            `download.Remote`), or None when none are stated.
         licence: SPDX identifier of the weights' own licence.
         classes: Number of classes that it predicts.
         box_ap: Published box AP (percent, COCO val2017), or None.
         mask_ap: Published mask AP (percent, COCO val2017), or None.
+        size: About how many bytes it has, or None.
+        variant: The entry of `VARIANTS` that it fits, where several checkpoints do; "" = the one of its own name.
     """
 
     url: str
-    sha256: str | None
+    checksum: str | None
     licence: str
     classes: int
     box_ap: float | None
     mask_ap: float | None
+    size: int | None = None
+    variant: str = ""
+
+    @property
+    def remote(self) -> Remote:
+        """The file, as `download.fetch` takes it.
+
+        >>> weights = Weights("https://example.org/a.pth", None, "MIT", 80, 37.9, 34.6, 170_000_000)
+        >>> str(weights.remote)
+        'a.pth: COCO val2017 box AP 37.9, mask AP 34.6; about 170.0 MB, licence MIT, from https://example.org/a.pth'
+        """
+        figures = [
+            f"{name} AP {value}"
+            for name, value in (("box", self.box_ap), ("mask", self.mask_ap))
+            if value is not None
+        ]
+        about = f"COCO val2017 {', '.join(figures)}" if figures else ""
+        return Remote(self.url, self.checksum, self.size, self.licence, about)
 
 
 def families() -> list[str]:

@@ -339,6 +339,18 @@ VARIANTS: dict[str, Config] = {
 
 _PUBLISHED = "https://dl.fbaipublicfiles.com/segment_anything"
 WEIGHTS: dict[str, Weights] = {
-    name: Weights(f"{_PUBLISHED}/sam_{name}_{digest}.pth", None, "Apache-2.0", 0, None, None)
-    for name, digest in (("vit_b", "01ec64"), ("vit_l", "0b3195"), ("vit_h", "4b8939"))
+    name: Weights(
+        f"{_PUBLISHED}/sam_{name}_{digits}.pth",
+        f"md5:{digits}",
+        "Apache-2.0",
+        0,
+        None,
+        None,
+        megabytes * 10**6,
+    )
+    for name, digits, megabytes in (
+        ("vit_b", "01ec64", 375),
+        ("vit_l", "0b3195", 1250),
+        ("vit_h", "4b8939", 2565),
+    )
 }
