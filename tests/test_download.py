@@ -36,7 +36,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "weights"
 
 
-def remote(server, manner, checksum=f"sha256:{SHA256}", size=len(CONTENT)):
+def remote(server, manner, checksum=f"sha256:{SHA256}", size=1_004_251):
     return Remote(server.address(manner), checksum, size, "MIT", "test data")
 
 
