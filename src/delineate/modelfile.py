@@ -7,25 +7,26 @@ YOLO-seg networks by the shapes of their outputs; they get a card made up from t
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from delineate._foreign_models import KEY, LONGEST, recognise, takes_pictures, unknown
 from delineate._native import _core
 from delineate.errors import WeightsError
 from delineate.instances import Instances
-from delineate.postprocess.decode import BINS, Placement, Thresholds
+from delineate.postprocess.decode import Kind, Placement, Thresholds
 from delineate.postprocess.tiles import segment_tiled
-from delineate.runtimes import Port, Runtime
+from delineate.runtimes import Runtime
 
-KEY = "delineate"  # the metadata entry of our exports
+__all__ = ["FORMAT", "KEY", "SIZES", "Card", "Preprocess", "read_card"]
+
 FORMAT = 1
-
-_LONGEST = 4_000_000  # characters of a metadata entry that we are willing to parse
+SIZES = "sizes"  # the second input of two-stage networks: (N, 2) int64 height and width without the padding
 
 
 class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,23 +34,29 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     ``letterbox``: resized to fit into `size` with its proportions kept, padded on both sides. ``native``:
     resized by `scale` (1 = every pixel as it is), padded at the bottom and the right to a multiple of
-    `multiple`.
+    `multiple`. ``shortest``: resized so that its shorter side is `size[0]`, or so that its longer one is
+    `size[1]` where that is smaller, padded likewise; its padding is 0 in the input, whatever `pad` says.
 
     Before that, `stretch` may spread the contrast: those percentiles of all its values become black and
     white, for pictures whose brightness means nothing.
 
     Resizing is bilinear with half-pixel centres and no antialias, in float: what cv2's INTER_LINEAR does but
     for its rounding, so results differ from it by less than one grey level. A picture that needs no resizing
-    is copied exactly. Input = (grey / 255 - mean) / std per channel; the padding is treated likewise.
+    is copied exactly. With `antialias` it is Pillow's instead: the filter is widened by the factor by which the
+    picture shrinks, and the result is rounded to grey levels. Input = (grey / 255 - mean) / std per channel; the
+    padding of the first two rules is treated likewise.
 
     >>> Preprocess(size=(320, 320)).apply(np.zeros((100, 200, 3), np.uint8))[1]
     Placement(scale_y=1.6, scale_x=1.6, top=80, left=0)
     """
 
-    rule: Literal["letterbox", "native"] = "letterbox"
-    size: tuple[int, int] = (640, 640)  # letterbox: (height, width) of the input
+    rule: Literal["letterbox", "native", "shortest"] = "letterbox"
+    size: tuple[int, int] = (
+        640,
+        640,
+    )  # letterbox: (height, width) of the input; shortest: (shorter, longer side)
     scale: float = 1.0  # native: input pixels per picture pixel
-    multiple: int = 32  # native: the input's sides are multiples of this (the largest stride of the network)
+    multiple: int = 32  # native, shortest: the input's sides are multiples of this (the largest stride)
     tile: int = 1024  # native: larger pictures are segmented in tiles of this side, input pixels
     overlap: int = (
         128  # native: what neighbouring tiles share at least, input pixels; more than a large object
@@ -59,6 +66,10 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channels: Literal["rgb", "bgr"] = "rgb"
     stretch: tuple[float, float] | None = None  # percentiles; None = the picture as it is
+    antialias: bool = False  # resize as Pillow does
+    rounding: Literal["nearest", "floor"] = (
+        "nearest"  # of the resized picture's sides; shortest: halves go up
+    )
 
     def __post_init__(self) -> None:
         if not all(1 <= side <= 2**15 for side in self.size):
@@ -118,8 +129,11 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """
         height, width = int(size[0]), int(size[1])
         fitting = min(self.size[0] / height, self.size[1] / width)
-        scale = fitting if self.rule == "letterbox" else self.scale
-        content = max(1, round(height * scale)), max(1, round(width * scale))
+        if self.rule == "shortest":
+            content = self._shortest(height, width)
+        else:
+            scale = fitting if self.rule == "letterbox" else self.scale
+            content = max(1, round(height * scale)), max(1, round(width * scale))
         if self.rule == "letterbox":
             canvas = self.size
             # Of an odd rest the larger half goes below and to the right.
@@ -131,6 +145,19 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             )
             top = left = 0
         return canvas, content, Placement(content[0] / height, content[1] / width, top, left)
+
+    def _shortest(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the resized picture, with the references' arithmetic."""
+        if self.rounding == "floor":
+            scale = min(self.size[0] / min(height, width), self.size[1] / max(height, width))
+            sides = height * scale, width * scale
+        else:
+            scale = self.size[0] / min(height, width)
+            longest = max(height * scale, width * scale)
+            if longest > self.size[1]:
+                scale *= self.size[1] / longest
+            sides = height * scale + 0.5, width * scale + 0.5
+        return max(1, int(sides[0])), max(1, int(sides[1]))
 
     def apply(
         self, image: NDArray[np.uint8], *, threads: int = 1, out: NDArray[np.float32] | None = None
@@ -159,6 +186,9 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             )
         image = self.stretched(image)
         canvas, content, placement = self.place(image.shape[:2])
+        if self.antialias and content != image.shape[:2]:
+            picture = Image.fromarray(image).resize(content[::-1], Image.Resampling.BILINEAR)
+            image = np.asarray(picture)
         tensor = np.empty((1, 3, *canvas), np.float32) if out is None else out
         if tensor.shape != (1, 3, *canvas) or tensor.dtype != np.float32 or not tensor.flags.carray:
             raise ValueError(
@@ -177,6 +207,9 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             self.channels == "bgr",
             threads,
         )
+        if self.rule == "shortest":
+            tensor[:, :, content[0] :] = 0
+            tensor[:, :, :, content[1] :] = 0
         return tensor, placement
 
     def segment(
@@ -203,7 +236,7 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             return find(tensor, placement, (pixels.shape[0], pixels.shape[1]))
 
         image = self.stretched(image)
-        if self.rule == "letterbox":
+        if self.rule != "native":
             return one(image)
         side = max(1, round(self.tile / self.scale))
         return segment_tiled(image, one, side, min(side - 1, round(self.overlap / self.scale)))
@@ -221,7 +254,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     classes: tuple[str, ...]
     preprocess: Preprocess
-    decode: Literal["prototypes"] = "prototypes"  # the function of `postprocess.decode`
+    decode: Kind = "prototypes"
     thresholds: Thresholds
     strides: tuple[int, ...] = (8, 16, 32)  # of the anchor grids, level by level
     licence: str = ""  # of the weights
@@ -274,10 +307,13 @@ def read_card(runtime: Runtime) -> Card:
     Raises:
         WeightsError: The model is none that we know how to use; the message says what it has.
     """
-    if len(runtime.inputs) != 1 or not _takes_pictures(runtime.inputs[0]):
-        raise _unknown(runtime, "it does not take pictures (N, 3, height, width)")
+    if not runtime.inputs or not takes_pictures(runtime.inputs[0]):
+        raise unknown(runtime, "it does not take pictures (N, 3, height, width)")
     own = runtime.metadata.get(KEY)
-    card = _foreign(runtime) if own is None else Card.from_json(own[:_LONGEST])
+    card = _foreign(runtime) if own is None else Card.from_json(own[:LONGEST])
+    wanted_inputs = [SIZES] if card.decode == "crops" else []
+    if [port.name for port in runtime.inputs[1:]] != wanted_inputs:
+        raise unknown(runtime, f"its inputs after the pictures must be {wanted_inputs}")
     sides = runtime.inputs[0].shape[2:]
     wanted: tuple[int | None, ...] = (
         card.preprocess.size if card.preprocess.rule == "letterbox" else (None, None)
@@ -290,104 +326,14 @@ def read_card(runtime: Runtime) -> Card:
     return card
 
 
-def _takes_pictures(port: Port) -> bool:
-    return len(port.shape) == 4 and port.shape[1] == 3 and port.dtype in ("float32", "float16")
-
-
-def _unknown(runtime: Runtime, why: str) -> WeightsError:
-    inputs, outputs = ("; ".join(str(port) for port in ports) for ports in (runtime.inputs, runtime.outputs))
-    return WeightsError(
-        f"the model must be an export of delineate or a YOLO-seg network, but {why}. Its inputs: {inputs}; "
-        f"its outputs: {outputs}. Recognised are: a metadata entry '{KEY}'; Ultralytics segmentation exports "
-        "without built-in suppression; outputs (1, 4 + classes + M, anchors) and (1, M, h, w)"
-    )
-
-
 def _foreign(runtime: Runtime) -> Card:
     """A card for a file that has none."""
-    metadata = runtime.metadata
-    if metadata.get("task", "segment") != "segment":
-        raise _unknown(runtime, f"its task is {metadata['task'][:40]!r}, which has no masks")
-    if metadata.get("end2end") == "True":
-        raise _unknown(runtime, "it ends in its own suppression; export it with end2end=False")
-    names = _names(metadata["names"]) if "names" in metadata else ()
-    count = _count_classes(runtime.outputs, len(names))
-    if count is None:
-        reason = f" for the {len(names)} classes that it names" if names else ""
-        raise _unknown(runtime, f"its outputs have none of the known shapes{reason}")
-    producer = " ".join(filter(None, (metadata.get("author", ""), metadata.get("version", ""))))
-    licence = ", by ".join(filter(None, (metadata.get("license", ""), metadata.get("author", ""))))
-    stated = {
-        "producer": producer,
-        "description": metadata.get("description", ""),
-        "date": metadata.get("date", ""),
-    }
+    found = recognise(runtime)
     return Card(
-        name=metadata.get("description", "")[:100] or "YOLO-seg",
-        classes=names or tuple(f"class {index}" for index in range(count)),
-        preprocess=Preprocess(rule="letterbox", size=_input_size(runtime)),
+        name=found.name,
+        classes=found.classes,
+        preprocess=Preprocess(rule="letterbox", size=found.size),
         thresholds=Thresholds(),
-        licence=licence or "not stated in the file",
-        provenance={key: text[:1000] for key, text in stated.items() if text},
+        licence=found.licence,
+        provenance=dict(found.provenance),
     )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Class names from a Python dict or list in text, as Ultralytics writes them; nothing is evaluated."""
-    try:
-        names = ast.literal_eval(text[:_LONGEST])
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise WeightsError(
-            f"the model's metadata 'names' must be a dict or list of class names, got {text[:60]!r}"
-        ) from error
-    if isinstance(names, Mapping) and set(names) == set(range(len(names))):
-        names = [names[index] for index in range(len(names))]
-    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
-        raise WeightsError(
-            f"the model's metadata 'names' must name the classes 0, 1, 2, ..., got {text[:60]!r}"
-        )
-    return tuple(names)
-
-
-def _input_size(runtime: Runtime) -> tuple[int, int]:
-    """The fixed size of the input, else what the metadata says, else 640 x 640."""
-    height, width = runtime.inputs[0].shape[2:]
-    if height is not None and width is not None:
-        return height, width
-    try:
-        stated = msgspec.json.decode(runtime.metadata.get("imgsz", "")[:100], type=tuple[int, int])
-    except msgspec.DecodeError:
-        stated = (640, 640)
-    return height or stated[0], width or stated[1]
-
-
-def _count_classes(outputs: Sequence[Port], named: int) -> int | None:
-    """How many classes the outputs have room for; None = unknown shapes. `named`: 0 = the file names none."""
-    planes = [port for port in outputs if len(port.shape) == 4]
-    heads = [port.shape[-2:] for port in outputs if len(port.shape) in (2, 3)]
-    if (
-        len(planes) + len(heads) != len(outputs)
-        or len(planes) > 1
-        or any(port.dtype[:5] != "float" for port in outputs)
-    ):
-        return None
-    depth = (planes[0].shape[1] if planes else None) or 32
-    if not planes:
-        flat = [shape for shape in heads if shape[0] == depth]
-        if not flat or not named:
-            return None
-        heads.remove(flat[-1])
-    if len(heads) == 2:
-        widths = sorted((shape[1] or 0 for shape in heads), reverse=True)
-        count = widths[0] - 4 * BINS
-        return count if widths[1] == depth and count >= 1 and named in (0, count) else None
-    if len(heads) != 1:
-        return None
-    rows, columns = heads[0]
-    if named:
-        wanted = 4 + named + depth
-        return named if wanted in (rows, columns) or columns == wanted + 4 * BINS - 4 else None
-    # Without names only the usual order is safe: fewer channels than anchors.
-    if rows is not None and rows > 4 + depth and (columns is None or columns > rows):
-        return rows - 4 - depth
-    return None

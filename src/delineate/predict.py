@@ -15,7 +15,7 @@ from delineate import runtimes
 from delineate.errors import RuntimeFailure, WeightsError
 from delineate.image import read_image, to_rgb8
 from delineate.instances import Instances
-from delineate.modelfile import Card, Preprocess, read_card
+from delineate.modelfile import SIZES, Card, Preprocess, read_card
 from delineate.postprocess import decode
 from delineate.postprocess.decode import Placement, Thresholds
 from delineate.runtimes import Runtime
@@ -132,9 +132,10 @@ class Predictor:
 
     def _find(self, tensor: NDArray[np.float32], placement: Placement, size: tuple[int, int]) -> Instances:
         """One input through the network and the decode."""
-        outputs = self._run(tensor)
+        outputs = self._run(tensor, self.preprocess.place(size)[1])
         try:
-            return decode.prototypes(
+            return decode.instances(
+                self.card.decode,
                 outputs,
                 placement=placement,
                 size=size,
@@ -147,15 +148,21 @@ class Predictor:
         except (ValueError, TypeError) as error:
             raise WeightsError(f"{self.source}: {error}") from error
 
-    def _run(self, tensor: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """One picture through the network; a file with a fixed larger batch gets empty pictures beside it."""
+    def _run(self, tensor: NDArray[np.float32], content: tuple[int, int] | None = None) -> list[NDArray[Any]]:
+        """One picture through the network; a file with a fixed larger batch gets empty pictures beside it.
+
+        `content`: (height, width) of the input without its padding, for networks that ask for it; None = all of it.
+        """
         port = self.runtime.inputs[0]
         batch = port.shape[0] or 1
         array = tensor.astype(port.dtype, copy=False)
         if batch > 1:
             array = np.concatenate([array, np.zeros((batch - 1, *array.shape[1:]), array.dtype)])
+        inputs: dict[str, NDArray[Any]] = {port.name: array}
+        if len(self.runtime.inputs) > 1:
+            inputs[SIZES] = np.array([content or tensor.shape[2:]] * batch)
         try:
-            outputs = list(self.runtime({port.name: array}).values())
+            outputs = list(self.runtime(inputs).values())
         except RuntimeFailure as error:
             if "alloc" not in str(error):
                 raise

@@ -631,8 +631,24 @@ def test_crops_follow_the_placement():
     assert found.boxes.tolist() == [[2, 2, 6, 6]]
 
 
+@pytest.mark.parametrize("masks", [[], [np.zeros((2, 0, 0))]])
+def test_crops_without_masks_are_boxes(masks):
+    outputs = [np.array([[0, 0, 2, 2], [1, 1, 9, 3]]), np.array([0.4, 0.8]), np.array([0, 1]), *masks]
+    found = crops(outputs, placement=PLAIN, size=(5, 5), thresholds=Thresholds(score=0.3), classes=2)
+    assert found.masks is None
+    assert found.boxes.tolist() == [[1, 1, 5, 3], [0, 0, 2, 2]]
+    assert found.labels.tolist() == [1, 0]
+
+
 @pytest.mark.parametrize(
-    "shapes", [[], [(3, 4), (3,), (3,)], [(3, 4), (2,), (3,), (3, 7, 7)], [(3, 5), (3,), (3,), (3, 7, 7)]]
+    "shapes",
+    [
+        [],
+        [(3, 4), (3,)],
+        [(3, 4), (3,), (3,), (3, 0, 7)],
+        [(3, 4), (2,), (3,), (3, 7, 7)],
+        [(3, 5), (3,), (3,), (3, 7, 7)],
+    ],
 )
 def test_crops_refuse_other_shapes(shapes):
     with pytest.raises(ValueError, match=r"outputs must be boxes \(D, 4\)"):

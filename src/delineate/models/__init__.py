@@ -25,7 +25,7 @@ from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.modelfile import Preprocess
 from delineate.models._checkpoint import read_checkpoint
-from delineate.postprocess.decode import Placement, Thresholds
+from delineate.postprocess.decode import Placement, Thresholds, instances
 
 
 class Target(NamedTuple):
@@ -280,6 +280,15 @@ def largest_stride(model: torch.nn.Module) -> int:
     return int(max(config.strides))
 
 
+def takes_sizes(model: torch.nn.Module) -> bool:
+    """Whether a model must know where its pictures end and their padding begins: `forward(images, sizes)`.
+
+    >>> takes_sizes(build("mask_rcnn-test")), takes_sizes(build("yolo_seg-test"))
+    (True, False)
+    """
+    return bool(family(model).DECODE == "crops")
+
+
 def to_device(target: Target, device: torch.device) -> Target:
     """The same target with its tensors on `device`; masks stay where they are."""
     return Target(
@@ -305,11 +314,15 @@ def segment(
     Instances(0, size=(20, 30), scores, masks)
     """
     network: Any = model
-    decode, device = family(model).decode, next(network.parameters()).device
+    kind, device = family(model).DECODE, next(network.parameters()).device
 
     def find(tensor: NDArray[np.float32], placement: Placement, size: tuple[int, int]) -> Instances:
-        outputs = network.export(torch.from_numpy(tensor).to(device))
-        found: Instances = decode(
+        inputs = [torch.from_numpy(tensor).to(device)]
+        if takes_sizes(model):
+            inputs.append(torch.tensor([preprocess.place(size)[1]], device=device))
+        outputs = network.export(*inputs)
+        return instances(
+            kind,
             [output.float().cpu().numpy() for output in outputs],
             placement=placement,
             size=size,
@@ -318,7 +331,6 @@ def segment(
             classes=network.config.classes,
             strides=network.config.strides,
         )
-        return found
 
     return preprocess.segment(image, find)
 
@@ -342,5 +354,6 @@ __all__ = [
     "names",
     "segment",
     "takes_prompts",
+    "takes_sizes",
     "to_device",
 ]

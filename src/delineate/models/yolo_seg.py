@@ -32,7 +32,8 @@ from delineate.models._assign import assign, candidates, gather_objects
 from delineate.models._checkpoint import Contents
 from delineate.models._losses import complete_iou, distribution_focal, gather_cells, ragged_masks
 from delineate.models._yolo_blocks import C2PSA, SPPF, Bins, Bottleneck, C3k, Chain, Conv, Proto
-from delineate.postprocess.decode import prototypes
+
+DECODE = "prototypes"  # of `postprocess.decode`
 
 
 @dataclass(frozen=True)
@@ -378,9 +379,6 @@ class YoloSeg(nn.Module):
 def build(config: Config) -> YoloSeg:
     """The model of a configuration, freshly initialised."""
     return YoloSeg(config)
-
-
-decode = prototypes
 
 
 def depends_on_classes(name: str) -> bool:

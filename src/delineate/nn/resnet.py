@@ -47,14 +47,25 @@ class FrozenBatchNorm(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3 (the strided one) and 1 x 1 convolution beside a shortcut; four times as many channels come out."""
+    """1 x 1, 3 x 3 and 1 x 1 convolution beside a shortcut; four times as many channels come out."""
 
-    def __init__(self, inside: int, planes: int, stride: int, width: int, groups: int, norm: Norm) -> None:
+    def __init__(
+        self,
+        inside: int,
+        planes: int,
+        stride: int,
+        *,
+        width: int,
+        groups: int,
+        norm: Norm,
+        first_strided: bool = False,
+    ) -> None:
         super().__init__()
         outside = 4 * planes
-        self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
+        first, second = (stride, 1) if first_strided else (1, stride)
+        self.conv1 = nn.Conv2d(inside, width, 1, first, bias=False)
         self.bn1 = norm(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, groups=groups, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, second, 1, groups=groups, bias=False)
         self.bn2 = norm(width)
         self.conv3 = nn.Conv2d(width, outside, 1, bias=False)
         self.bn3 = norm(outside)
@@ -80,6 +91,8 @@ class ResNet(nn.Module):
         stem: Channels of the stem, and planes of the first stage.
         groups: Groups of the 3 x 3 convolutions; 32 in ResNeXt-32x8d.
         group_width: Channels per group in the first stage, for `stem` 64; 8 in ResNeXt-32x8d.
+        first_strided: The stride is in the first 1 x 1 convolution, as in the paper and in detectron2's MSRA
+            weights, instead of in the 3 x 3.
 
     >>> [tuple(part.shape) for part in ResNet((1, 1, 1, 1), nn.BatchNorm2d, stem=8)(torch.zeros(1, 3, 64, 64))]
     [(1, 32, 16, 16), (1, 64, 8, 8), (1, 128, 4, 4), (1, 256, 2, 2)]
@@ -93,6 +106,7 @@ class ResNet(nn.Module):
         stem: int = 64,
         groups: int = 1,
         group_width: int = 64,
+        first_strided: bool = False,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
@@ -106,7 +120,8 @@ class ResNet(nn.Module):
             chain = []
             for index in range(count):
                 stride = 2 if stage and not index else 1
-                chain.append(Bottleneck(inside, planes, stride, width, groups, norm))
+                shape = {"width": width, "groups": groups, "norm": norm, "first_strided": first_strided}
+                chain.append(Bottleneck(inside, planes, stride, **shape))
                 inside = 4 * planes
             self.add_module(f"layer{stage + 1}", nn.Sequential(*chain))
         self.channels = tuple(4 * stem * 2**stage for stage in range(4))

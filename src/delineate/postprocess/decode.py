@@ -11,7 +11,7 @@ one step, letterbox included.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from delineate._native import _core
 from delineate.instances import Instances
 from delineate.masks import Masks
+
+Kind: TypeAlias = Literal["prototypes", "crops"]
+"""The functions of this module that read outputs, by name; see `instances`."""
 
 BINS = 16  # of the distance distribution, per side of a box
 
@@ -69,6 +72,44 @@ class Placement(NamedTuple):
         """
         shift = np.array([self.left, self.top] * 2, np.float64)
         return np.asarray((boxes - shift) / np.array([self.scale_x, self.scale_y] * 2, np.float64))
+
+
+def instances(  # noqa: PLR0913  (what the functions need, together)
+    kind: Kind,
+    outputs: Sequence[NDArray[Any]],
+    *,
+    placement: Placement,
+    size: Sequence[int],
+    input_size: Sequence[int],
+    thresholds: Thresholds,
+    classes: int,
+    strides: Sequence[int] = (8, 16, 32),
+    threads: int = 0,
+) -> Instances:
+    """The instances of one picture, by the function of that name.
+
+    Args:
+        kind: Which kind of outputs it is: the name of a function of this module, which says the rest.
+        outputs: Of the network.
+        placement: Where the picture lies in the input.
+        size: (height, width) of the picture.
+        input_size: (height, width) of the network's input.
+        thresholds: Which detections count.
+        classes: Number of classes.
+        strides: Input pixels per anchor, level by level.
+        threads: Threads for the masks; 0 = as many as the process may use.
+
+    >>> nothing = [np.zeros((0, 4), np.float32), np.zeros(0), np.zeros(0), np.zeros((0, 28, 28))]
+    >>> where = Placement(1.0, 1.0, 0, 0)
+    >>> sizes = {"placement": where, "size": (9, 8), "input_size": (32, 32)}
+    >>> instances("crops", nothing, **sizes, thresholds=Thresholds(), classes=2)
+    Instances(0, size=(9, 8), scores, masks)
+    """
+    shared: dict[str, Any] = {"placement": placement, "size": size, "thresholds": thresholds}
+    shared |= {"classes": classes, "threads": threads}
+    if kind == "crops":
+        return crops(outputs, **shared)
+    return prototypes(outputs, **shared, input_size=input_size, strides=strides)
 
 
 def prototypes(
@@ -174,8 +215,9 @@ def crops(
 
     Args:
         outputs: Float or integer arrays in this order; a batch axis of 1 may lead each: boxes (D, 4) xyxy in input
-            pixels, scores (D,), labels (D,), and mask logits (D, h, w) of the labelled class. Rows beyond the
-            detections have a score of 0. The network has suppressed duplicates: the iou of `thresholds` is not used.
+            pixels, scores (D,), labels (D,), and mask logits (D, h, w) of the labelled class; without these, or
+            with (D, 0, 0), the instances have boxes only. Rows beyond the detections have a score of 0. The
+            network has suppressed duplicates: the iou of `thresholds` is not used.
         placement: Where the picture lies in the input.
         size: (height, width) of the picture.
         thresholds: Which detections count.
@@ -211,6 +253,8 @@ def crops(
     placed = np.clip(placement.to_picture(boxes[order]), 0, limits).astype(np.float32)
     seen = (placed[:, 2] > placed[:, 0]) & (placed[:, 3] > placed[:, 1])
     order, placed = order[seen], placed[seen]
+    if logits.shape[1:] == (0, 0):
+        return Instances(canvas, placed, labels[order].astype(np.int64), scores[order])
     masks = Masks(_core.masks_from_crops(placed, logits[order], canvas, threads))
     visible = masks.areas > 0
     order = order[visible]
@@ -220,13 +264,15 @@ def crops(
 def _detections(outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], ...]:
     """Boxes, scores, labels and mask logits, checked, float32 in C order, without the batch axis."""
     arrays = [np.asarray(array) for array in outputs]
+    if len(arrays) == 3:
+        arrays.append(np.zeros((*arrays[1].shape, 0, 0), np.float32))
     axes = (2, 1, 1, 3)
     if len(arrays) == len(axes):
         arrays = [a[0] if a.ndim == n + 1 and len(a) == 1 else a for a, n in zip(arrays, axes, strict=True)]
     shapes = [array.shape for array in arrays]
     count = shapes[0][0] if shapes and shapes[0] else 0
     fitting = [len(shape) for shape in shapes] == list(axes) and all(len(array) == count for array in arrays)
-    if not fitting or shapes[0][1] != 4 or not all(shapes[3][1:]):
+    if not fitting or shapes[0][1] != 4 or (not all(shapes[3][1:]) and any(shapes[3][1:])):
         raise ValueError(
             "decode.crops: outputs must be boxes (D, 4), scores (D,), labels (D,) and mask logits (D, h, w), "
             f"got {', '.join(str(shape) for shape in shapes) or 'nothing'}"

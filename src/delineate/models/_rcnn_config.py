@@ -1,0 +1,168 @@
+"""Every number of Faster R-CNN and Mask R-CNN, and what the published networks choose; see `mask_rcnn`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import msgspec
+
+from delineate.modelfile import Preprocess
+from delineate.models._rcnn_heads import Choice
+from delineate.nn.rpn import Limits
+
+_LIMITS, _TRAINING_LIMITS = Limits(1000, 1000), Limits(2000, 2000)
+_CHOICE = Choice(score=0.05, iou=0.5, detections=100, smallest=1e-2)
+_COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # ids below 91 that no category has
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The ResNet or ResNeXt below the pyramid."""
+
+    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)  # bottlenecks per stage
+    stem: int = 64  # channels
+    groups: int = 1
+    group_width: int = 64
+    first_strided: bool = False  # stride in the first 1 x 1 convolution, not in the 3 x 3
+    norm: Literal["frozen", "batch"] = "frozen"
+    eps: float = 1e-5  # of the normalisation; 0 for torchvision's first COCO weights
+    frozen: int = 2  # of (stem, stage 1, ..., stage 4) so many do not learn
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Anchors, and the proposals made from them."""
+
+    sizes: tuple[tuple[float, ...], ...] = (
+        (32.0,),
+        (64.0,),
+        (128.0,),
+        (256.0,),
+        (512.0,),
+    )  # pixels, per level
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height over width
+    rounded: bool = True  # anchors have whole corners (torchvision)
+    exact_strides: bool = False  # anchors are a level's stride apart (detectron2), not padded side // cells
+    convolutions: int = 1
+    limits: Limits = _LIMITS
+    training_limits: Limits = _TRAINING_LIMITS
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What is done with regions."""
+
+    aligned: bool = False  # pixel centres of the pooling at one half
+    sampling_ratio: int = 2  # samples per bin and axis of the pooling; 0 = as many as it has cells
+    level_eps_inside: bool = False  # see `levels_of`
+    norm: bool = False  # batch normalisation after the convolutions of the heads
+    box_convolutions: int = 0  # 0: two full layers; else so many convolutions and one
+    box_hidden: int = 1024
+    box_weights: tuple[tuple[float, float, float, float], ...] = ((10.0, 10.0, 5.0, 5.0),)  # one per stage
+    mask_convolutions: int = 4
+    mask_hidden: int = 256
+    background: Literal["first", "last"] = "first"  # first: boxes and masks have a channel of it, too
+    agnostic: bool = False  # one box for all classes
+    choice: Choice = _CHOICE
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every number of the architecture. `Proposals` and `Heads` hold what differs from stage to stage."""
+
+    classes: int = 80
+    coco_ids: bool = False  # 80 classes have the channels of COCO's ids 1..90, ten of which mean nothing
+    masks: bool = True  # False: Faster R-CNN
+    pyramid: bool = True  # False: "C4", one level of stride 16, and the last stage of the backbone as head
+    channels: int = 256  # of the pyramid and of the heads' convolutions
+    pyramid_norm: bool = False
+    backbone: Backbone = field(default_factory=Backbone)
+    proposals: Proposals = field(default_factory=Proposals)
+    heads: Heads = field(default_factory=Heads)
+    preprocess: Preprocess = field(default_factory=Preprocess)  # what the published weights saw
+
+    def __post_init__(self) -> None:
+        """Check the ranges; they may come from a file."""
+        parts = {"backbone": Backbone, "proposals": Proposals, "heads": Heads, "preprocess": Preprocess}
+        for name, kind in parts.items():
+            if isinstance(value := getattr(self, name), dict):
+                try:
+                    object.__setattr__(self, name, msgspec.convert(value, kind))
+                except msgspec.ValidationError as error:
+                    raise ValueError(
+                        f"mask_rcnn.Config: {name} must be a {kind.__name__}: {error}"
+                    ) from error
+        sizes = {
+            "classes": self.classes,
+            "channels": self.channels,
+            "heads.box_hidden": self.heads.box_hidden,
+            "heads.mask_hidden": self.heads.mask_hidden,
+        }
+        for name, value in sizes.items():
+            if not 1 <= value <= 65536:
+                raise ValueError(f"mask_rcnn.Config: {name} must be in 1..65536, got {value!r}")
+        if len(self.proposals.sizes) != len(self.strides) + self.pyramid:
+            raise ValueError(
+                f"mask_rcnn.Config: proposals.sizes must be {len(self.strides) + self.pyramid}, one per level, "
+                f"got {len(self.proposals.sizes)}"
+            )
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels per cell of the levels that regions are pooled from."""
+        return (4, 8, 16, 32) if self.pyramid else (16,)
+
+    @property
+    def class_channels(self) -> tuple[int, ...]:
+        """The channel of each class in the outputs of the heads."""
+        if self.coco_ids and self.classes == 80:
+            return tuple(place for place in range(1, 91) if place not in _COCO_GAPS)
+        return tuple(range(1, self.classes + 1) if self.heads.background == "first" else range(self.classes))
+
+
+_TORCHVISION = Config(coco_ids=True, backbone=Backbone(eps=0.0))
+_TORCHVISION_V2 = Config(
+    coco_ids=True,
+    pyramid_norm=True,
+    backbone=Backbone(norm="batch"),
+    proposals=Proposals(convolutions=2),
+    heads=Heads(norm=True, box_convolutions=4),
+)
+_DETECTRON2 = Config(
+    backbone=Backbone(first_strided=True),
+    proposals=Proposals(
+        rounded=False,
+        exact_strides=True,
+        limits=Limits(1000, 1000, smallest=1e-30),
+        training_limits=Limits(2000, 1000, smallest=1e-30),
+    ),
+    heads=Heads(
+        aligned=True,
+        sampling_ratio=0,
+        level_eps_inside=True,
+        background="last",
+        choice=Choice(0.05, 0.5, 100, 0.0),
+    ),
+)
+
+VARIANTS: dict[str, Config] = {
+    "r50_fpn": _TORCHVISION,
+    "r50_fpn_v2": _TORCHVISION_V2,
+    "faster_r50_fpn": replace(_TORCHVISION, masks=False),
+    "faster_r50_fpn_v2": replace(_TORCHVISION_V2, masks=False),
+    "r50_fpn_d2": _DETECTRON2,
+    "r101_fpn": replace(_DETECTRON2, backbone=Backbone((3, 4, 23, 3), first_strided=True)),
+    "x101_32x8d_fpn": replace(_DETECTRON2, backbone=Backbone((3, 4, 23, 3), groups=32, group_width=8)),
+    "test": Config(
+        classes=2,
+        channels=16,
+        backbone=Backbone((1, 1, 1, 1), stem=8, norm="batch", frozen=0),
+        proposals=Proposals(
+            ((8.0,), (12.0,), (16.0,), (24.0,), (32.0,)),
+            limits=Limits(100, 50),
+            training_limits=Limits(200, 100),
+        ),
+        heads=Heads(box_hidden=32, mask_convolutions=2, mask_hidden=16, choice=Choice(0.05, 0.5, 20, 1e-2)),
+    ),
+}

@@ -1,0 +1,316 @@
+"""Faster R-CNN and Mask R-CNN: proposals from a feature pyramid, classified, refined, and masked one by one.
+
+Ren et al. 2015, arXiv:1506.01497; He et al. 2017, arXiv:1703.06870; feature pyramid: Lin et al. 2017,
+arXiv:1612.03144; heads of the "v2" variants: Li et al. 2021, arXiv:2111.11429; cascade: Cai and Vasconcelos
+2018, arXiv:1712.00726. Tensor names and numbers are those of torchvision's models (BSD-3-Clause); where
+detectron2 (Apache-2.0) computes something else, a field of `Config` says which.
+
+Departures: mask logits are computed for the predicted class alone; the batch is one table of regions.
+Weights: torchvision's are under BSD-3-Clause, detectron2's under CC BY-SA 3.0. Variant of our own: `test`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
+
+from delineate.models import Weights
+from delineate.models._checkpoint import Contents
+from delineate.models._rcnn_config import VARIANTS, Backbone, Config, Heads, Proposals
+from delineate.models._rcnn_heads import (
+    BoxPredictor,
+    Found,
+    MaskPredictor,
+    Regions,
+    box_head,
+    choose,
+    convolutions,
+    levels_of,
+)
+from delineate.nn.anchors import base_anchors, grid_anchors
+from delineate.nn.box_coding import clip, decode
+from delineate.nn.fpn import FPN
+from delineate.nn.resnet import FrozenBatchNorm, Norm, ResNet, fold_norms
+from delineate.nn.roi_align import pyramid_roi_align
+from delineate.nn.rpn import RPNHead, propose
+
+DECODE = "crops"  # of `postprocess.decode`
+
+
+class Outputs(NamedTuple):
+    """The same in train and eval mode. D: `Choice.detections`; P: `Limits.after`; rows beyond are zero."""
+
+    boxes: Tensor  # (B, D, 4) xyxy, input pixels, by falling score
+    scores: Tensor  # (B, D) probabilities
+    labels: Tensor  # (B, D) int64
+    masks: Tensor  # (B, D, 28, 28) logits of the label's mask; (B, D, 0, 0) without masks
+    proposals: Tensor  # (B, P, 4) xyxy, input pixels, by falling probability
+    logits: Tensor  # (B, A) of the anchors, level after level, each row by row, anchors of a cell together
+    offsets: Tensor  # (B, A, 4)
+
+
+class Anchored(NamedTuple):
+    """What the proposal head says of the anchors, one entry per level."""
+
+    logits: list[Tensor]  # (B, n)
+    offsets: list[Tensor]  # (B, n, 4)
+    anchors: list[Tensor]  # (n, 4) xyxy, input pixels
+
+
+class MaskRCNN(nn.Module):
+    """Faster R-CNN or Mask R-CNN.
+
+    Args:
+        config: The variant.
+
+    >>> model = MaskRCNN(VARIANTS["test"]).eval()
+    >>> [tuple(part.shape) for part in model(torch.zeros(2, 3, 64, 96))[:4]]
+    [(2, 20, 4), (2, 20), (2, 20), (2, 20, 28, 28)]
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        part, proposals = config.backbone, config.proposals
+        norm: Norm = nn.BatchNorm2d if part.norm == "batch" else FrozenBatchNorm
+        shape: dict[str, Any] = {name: getattr(part, name) for name in ("stem", "groups", "group_width")}
+        body = ResNet(
+            part.blocks,
+            lambda n: cast("Any", norm)(n, eps=part.eps),
+            **shape,
+            first_strided=part.first_strided,
+        )
+        body.freeze(part.frozen)
+        self.backbone = nn.ModuleDict({"body": body})
+        self.roi_heads = nn.ModuleDict()
+        if config.pyramid:
+            levels = FPN(body.channels, config.channels, nn.BatchNorm2d if config.pyramid_norm else None)
+            self.backbone["fpn"] = levels
+            inside = config.channels
+        else:
+            self.roi_heads["res5"] = body.get_submodule("layer4")
+            del body.layer4
+            inside = body.channels[2]
+        anchors = len(proposals.sizes[0]) * len(proposals.ratios)
+        self.rpn = nn.ModuleDict({"head": RPNHead(inside, anchors, proposals.convolutions)})
+        self._add_heads(body.channels[3])
+
+    def _add_heads(self, wide: int) -> None:
+        config, heads = self.config, self.config.heads
+        first = heads.background == "first"
+        depth = config.class_channels[-1] + 1  # channels of boxes and masks
+        norm: Norm | None = nn.BatchNorm2d if heads.norm else None
+        hidden = heads.box_hidden if config.pyramid else wide
+        stages = len(heads.box_weights)
+        box_heads = [
+            box_head(config.channels, 7, heads.box_hidden, heads.box_convolutions, norm)
+            for _ in range(stages if config.pyramid else 0)
+        ]
+        predictors = [
+            BoxPredictor(hidden, depth if first else depth + 1, 1 if heads.agnostic else depth)
+            for _ in range(stages)
+        ]
+        if box_heads:
+            self.roi_heads["box_head"] = box_heads[0] if stages == 1 else nn.ModuleList(box_heads)
+        self.roi_heads["box_predictor"] = predictors[0] if stages == 1 else nn.ModuleList(predictors)
+        if config.masks:
+            inside = config.channels if config.pyramid else wide
+            layers = convolutions(config.channels, heads.mask_convolutions, norm) if config.pyramid else []
+            self.roi_heads["mask_head"] = nn.Sequential(*layers)
+            self.roi_heads["mask_predictor"] = MaskPredictor(inside, heads.mask_hidden, depth)
+
+    def forward(self, images: Tensor, sizes: Tensor | None = None) -> Outputs:
+        """Detections of a batch.
+
+        Args:
+            images: (B, 3, H, W) float, prepared as `Config.preprocess` says; H and W multiples of 32 (of 1
+                without a pyramid).
+            sizes: (B, 2) int64 height and width of the pictures, without the padding at the bottom and the
+                right; None = there is none.
+
+        Raises:
+            ValueError: If H or W, or the shape of `sizes`, is not that.
+        """
+        sizes = self.checked_sizes(images, sizes)
+        features = self.features(images)
+        anchored = self.anchored(features, images)
+        found = propose(*anchored, sizes, self.config.proposals.limits)
+        regions = Regions.gather([boxes for boxes, _ in found])
+        detections = self.detect(features, regions, sizes)
+        kept = Regions.gather([part.boxes for part in detections])
+        labels = torch.cat([part.labels for part in detections])
+        masks = self.mask_logits(features, kept, labels)
+        count, most = self.config.heads.choice.detections, self.config.proposals.limits.after
+        counts = [len(part.boxes) for part in detections]
+        return Outputs(
+            _padded([part.boxes for part in detections], count),
+            _padded([part.scores for part in detections], count),
+            _padded([part.labels for part in detections], count),
+            _padded(torch.split(masks, counts), count),
+            _padded([boxes for boxes, _ in found], most),
+            torch.cat(anchored.logits, 1),
+            torch.cat(anchored.offsets, 1),
+        )
+
+    def checked_sizes(self, images: Tensor, sizes: Tensor | None) -> Tensor:
+        """The pictures' sizes (B, 2), on the device of the pictures."""
+        multiple = max(self.config.strides) if self.config.pyramid else 1
+        height, width = images.shape[-2:]
+        if height % multiple or width % multiple:
+            raise ValueError(
+                f"MaskRCNN: images must have sides that are multiples of {multiple}, got {tuple(images.shape)}"
+            )
+        if sizes is None:
+            return torch.tensor([[height, width]], device=images.device).expand(len(images), 2)
+        if sizes.shape != (len(images), 2):
+            raise ValueError(f"MaskRCNN: sizes must have shape ({len(images)}, 2), got {tuple(sizes.shape)}")
+        return sizes.to(images.device)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Feature maps, finest first: the levels of `Config.strides`, and of a pyramid one more for anchors."""
+        stages = self.backbone["body"](images)
+        return list(self.backbone["fpn"](stages)) if self.config.pyramid else [stages[-1]]
+
+    def anchored(self, features: Sequence[Tensor], images: Tensor) -> Anchored:
+        """What the proposal head says of every anchor of a batch of `images`."""
+        proposals = self.config.proposals
+        logits, offsets = self.rpn["head"](features)
+        anchors: list[Tensor] = []
+        for level, sizes in zip(features, proposals.sizes, strict=True):
+            base = torch.cat(
+                [base_anchors(size, proposals.ratios, rounded=proposals.rounded) for size in sizes]
+            )
+            cells = level.shape[-2], level.shape[-1]
+            strides = images.shape[-2] // cells[0], images.shape[-1] // cells[1]
+            if proposals.exact_strides:
+                stride = self.config.strides[0] * 2 ** len(anchors)
+                strides = stride, stride
+            anchors.append(grid_anchors(base.to(level.device), cells, strides))
+        return Anchored(logits, offsets, anchors)
+
+    def detect(self, features: Sequence[Tensor], regions: Regions, sizes: Tensor) -> list[Found]:
+        """Detections of every picture from its proposals."""
+        heads = self.config.heads
+        total = torch.zeros(())
+        for stage, weights in enumerate(heads.box_weights):
+            logits, offsets = self.box_outputs(features, regions, stage)
+            total = logits.float().softmax(1) + (total if stage else 0)
+            if stage + 1 < len(heads.box_weights):
+                boxes = clip(decode(offsets[:, 0].float(), regions.boxes, weights), sizes[regions.images])
+                regions = Regions(boxes.detach(), regions.images)
+        channels = self._class_channels(total)
+        scores = total[:, channels] / len(heads.box_weights)
+        offsets = offsets if heads.agnostic else offsets[:, channels]
+        counts = regions.images.bincount(minlength=len(sizes)).tolist()
+        found, end = [], 0
+        for size, count in zip(sizes, counts, strict=True):
+            begin, end = end, end + count
+            rows = slice(begin, end)
+            weights = heads.box_weights[-1]
+            found.append(
+                choose(scores[rows], offsets[rows], regions.boxes[rows], size, weights, heads.choice)
+            )
+        return found
+
+    def box_outputs(
+        self, features: Sequence[Tensor], regions: Regions, stage: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Class logits (R, channels) and box offsets (R, channels or 1, 4) of regions, by one stage's head."""
+        if self.config.pyramid:
+            hidden = self._stage("box_head", stage)(self.pool(features, regions, 7))
+        else:
+            hidden = self.roi_heads["res5"](self.pool(features, regions, 14)).mean((2, 3))
+        logits, offsets = self._stage("box_predictor", stage)(hidden)
+        return logits, offsets
+
+    def mask_logits(self, features: Sequence[Tensor], regions: Regions, labels: Tensor) -> Tensor:
+        """Logits (R, 28, 28) of the masks of labels (R,) in regions; (R, 0, 0) where masks are not the task."""
+        if not self.config.masks:
+            return features[0].new_zeros((len(labels), 0, 0))
+        pooled = self.pool(features, regions, 14)
+        hidden = self.roi_heads["mask_head" if self.config.pyramid else "res5"](pooled)
+        masks: Tensor = cast("MaskPredictor", self.roi_heads["mask_predictor"]).chosen(
+            hidden, self._class_channels(labels)[labels]
+        )
+        return masks
+
+    def pool(self, features: Sequence[Tensor], regions: Regions, side: int) -> Tensor:
+        """Features (R, C, side, side) of regions."""
+        strides, heads = self.config.strides, self.config.heads
+        return pyramid_roi_align(
+            features[: len(strides)],
+            regions.boxes,
+            regions.images,
+            levels_of(regions.boxes, strides, eps_inside=heads.level_eps_inside),
+            (side, side),
+            scales=[1 / stride for stride in strides],
+            sampling_ratio=heads.sampling_ratio,
+            aligned=heads.aligned,
+        )
+
+    def _class_channels(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.config.class_channels, device=like.device)
+
+    def _stage(self, name: str, stage: int) -> nn.Module:
+        part = self.roi_heads[name]
+        return part[stage] if isinstance(part, nn.ModuleList) else part
+
+    def fuse(self) -> MaskRCNN:
+        """Fold every normalisation into its convolution, in place, for inference; returns the model itself."""
+        fold_norms(self.modules())
+        return self.eval()
+
+    def export(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+        """What an exported model computes: boxes, scores, labels and mask logits, see `Outputs`."""
+        outputs: Outputs = self(images, sizes)
+        return outputs[:4]
+
+
+def _padded(parts: Sequence[Tensor], count: int) -> Tensor:
+    """One tensor (B, count, ...) of the first rows of every part, zero beyond."""
+    return torch.stack([F.pad(part, (0, 0) * (part.ndim - 1) + (0, count - len(part))) for part in parts])
+
+
+def build(config: Config) -> MaskRCNN:
+    """The model of a configuration, freshly initialised."""
+    return MaskRCNN(config)
+
+
+def depends_on_classes(name: str) -> bool:
+    """Whether the shape of a tensor of the state dict follows from the number of classes.
+
+    >>> depends_on_classes("roi_heads.box_predictor.cls_score.bias"), depends_on_classes("rpn.head.cls_logits.bias")
+    (True, False)
+    """
+    return (
+        name.startswith("roi_heads.")
+        and re.search(r"\.(cls_score|bbox_pred|mask_fcn_logits)\.", name) is not None
+    )
+
+
+def check_contents(model: MaskRCNN, contents: Contents) -> None:
+    """Nothing to refuse: state dicts say no more than their tensors."""
+
+
+WEIGHTS: dict[str, Weights] = {}
+
+__all__ = [
+    "DECODE",
+    "VARIANTS",
+    "WEIGHTS",
+    "Anchored",
+    "Backbone",
+    "Config",
+    "Heads",
+    "MaskRCNN",
+    "Outputs",
+    "Proposals",
+    "build",
+    "check_contents",
+    "depends_on_classes",
+]
