@@ -13,6 +13,7 @@
 #include "polygon.hpp"
 #include "rle.hpp"
 #include "rle_string.hpp"
+#include "roi_align.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -25,6 +26,7 @@ using delineate::view;
 namespace {
 
 using Bytes3 = nb::ndarray<const uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using WritableFloats3 = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using WritableBytes3 = nb::ndarray<uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
 template <class T>
@@ -289,6 +291,13 @@ void bind_geometry(nb::module_& m) {
               return delineate::affine(rle, matrix, height, width);
           },
           "runs"_a, "inverse"_a.noconvert(), "height"_a, "width"_a, release);
+    m.def("masks_roi_align",
+          [](const Rle& rle, const Array1<int64_t>& indices, const Array1<float>& boxes, const WritableFloats3& out, bool aligned) {
+              delineate::roi_align(rle, view(indices), view(boxes),
+                                   {static_cast<int64_t>(out.shape(1)), static_cast<int64_t>(out.shape(2))}, aligned,
+                                   out.data(), 0);
+          },
+          "runs"_a, "indices"_a.noconvert(), "boxes"_a.noconvert(), "out"_a.noconvert(), "aligned"_a, release);
     m.def("masks_resize_area", &delineate::resize_area, "runs"_a, "height"_a, "width"_a, release);
     m.def("masks_resize", &delineate::resize, "runs"_a, "height"_a, "width"_a, release);
 }

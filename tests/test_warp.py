@@ -237,3 +237,89 @@ def test_affine_by_area_that_shrinks_is_resize_area(dense, factor):
 def test_affine_refuses_odd_numbers_of_samples(samples):
     with pytest.raises(ValueError, match=f"samples must be 1 to 64, got {samples}"):
         warp.affine(Masks.empty((3, 3)), np.eye(2, 3), (3, 3), samples=samples)
+
+
+def pooled(dense, box, size, aligned):
+    """RoIAlign of one bitmap by its definition, sample by sample, positions in float32."""
+    box = np.asarray(box, np.float32) - np.float32(0.5 if aligned else 0)
+    out = np.zeros(size)
+    positions, shares = [], []
+    for axis in (1, 0):
+        bins, side = np.float32(size[1 - axis]), dense.shape[1 - axis]
+        extent = box[axis + 2] - box[axis]
+        extent = extent if aligned else max(extent, np.float32(1))
+        width = np.float32(extent / bins)
+        count = max(int(np.ceil(width)), 0)
+        step = np.arange(size[1 - axis], dtype=np.float32)[:, None] * width
+        at = (
+            box[axis]
+            + step
+            + (np.arange(count, dtype=np.float32) + np.float32(0.5)) * width / np.float32(count or 1)
+        )
+        weights = np.zeros((size[1 - axis], side))
+        for index, samples in enumerate(at):
+            for position in samples[(samples >= -1) & (samples <= side)]:
+                position = max(position, np.float32(0))
+                left = min(int(position), side - 1)
+                share = 0.0 if left == side - 1 else float(position) - left
+                weights[index, left] += (1 - share) / count
+                weights[index, min(left + 1, side - 1)] += share / count
+        positions.append(at)
+        shares.append(weights)
+    out[:] = shares[0] @ dense @ shares[1].T
+    return out
+
+
+COORDINATES = st.one_of(st.integers(-20, 60), st.floats(-80, 90, width=32, allow_subnormal=False))
+
+
+@settings(max_examples=40, deadline=None)
+@given(stacks(), st.data(), st.booleans())
+def test_roi_align_equals_its_definition(dense, data, aligned):
+    count = data.draw(st.integers(0, 4)) if len(dense) else 0
+    boxes = np.array(data.draw(st.lists(st.tuples(*[COORDINATES] * 4), min_size=count, max_size=count)))
+    indices = [data.draw(st.integers(0, len(dense) - 1)) for _ in range(count)]
+    size = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    found = warp.roi_align(Masks.from_dense(dense), indices, boxes, size, aligned=aligned)
+    assert found.shape == (count, *size)
+    assert found.dtype == np.float32
+    for index, box, cells in zip(indices, boxes, found, strict=True):
+        want = pooled(dense[index], box, size, aligned) if dense[index].size else np.zeros(size)
+        np.testing.assert_allclose(cells, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_roi_align_equals_torchs_on_bitmaps(aligned):
+    torch = pytest.importorskip("torch", reason="the oracle is nn.roi_align")
+    from delineate.nn.roi_align import roi_align
+
+    rng = np.random.default_rng(7)
+    dense = ndimage.gaussian_filter(rng.standard_normal((5, 90, 130)), (0, 4, 4)) > 0.02
+    boxes = rng.uniform(-5, 100, (40, 4)).astype(np.float32)
+    boxes[:, 2:] = boxes[:, :2] + rng.uniform(0, 90, (40, 2))
+    indices = rng.integers(5, size=40)
+    want = roi_align(
+        torch.from_numpy(dense[:, None].astype(np.float32)),
+        torch.from_numpy(boxes),
+        torch.from_numpy(indices),
+        (28, 28),
+        scale=1.0,
+        sampling_ratio=0,
+        aligned=aligned,
+    )[:, 0]
+    found = warp.roi_align(Masks.from_dense(dense), indices, boxes, (28, 28), aligned=aligned)
+    np.testing.assert_allclose(found, want.numpy(), atol=1e-5)
+
+
+def test_roi_align_of_nothing_and_wrong_arguments():
+    masks = Masks.from_boxes([[0, 0, 3, 3]], (4, 4))
+    assert warp.roi_align(Masks.empty((4, 4)), [], np.zeros((0, 4)), (2, 3), aligned=True).shape == (0, 2, 3)
+    with pytest.raises(IndexError, match="index must be within -1 to 0"):
+        warp.roi_align(masks, [1], [[0, 0, 1, 1]], (2, 2), aligned=True)
+    with pytest.raises(ValueError, match=r"boxes must have shape \(1, 4\), got \(2, 4\)"):
+        warp.roi_align(masks, [0], [[0, 0, 1, 1]] * 2, (2, 2), aligned=True)
+    for wrong in (np.nan, np.inf, 1e9):
+        with pytest.raises(ValueError, match="boxes must be within 16777216 pixels"):
+            warp.roi_align(masks, [0], [[0, 0, 1, wrong]], (2, 2), aligned=True)
+    with pytest.raises(ValueError, match="at least one bin"):
+        warp.roi_align(masks, [0], [[0, 0, 1, 1]], (0, 2), aligned=True)

@@ -1,4 +1,4 @@
-"""Masks under affine maps, scaled by area, and pasted onto larger canvases, all from and to runs.
+"""Masks under affine maps, scaled by area, pasted onto larger canvases, and pooled inside boxes, all from runs.
 
 `Masks.resize` (nearest pixel), `translate`, `crop_to`, `flip` and `rotate90` are methods of `Masks`.
 """
@@ -104,6 +104,50 @@ def paste(masks: Masks, size: tuple[int, int], y0: ArrayLike, x0: ArrayLike) -> 
     """
     down, right = _shifts(masks, y0, "y0"), _shifts(masks, x0, "x0")
     return Masks(_core.masks_shift_each(masks.runs, down, right, *inputs.check_size(size)))
+
+
+def roi_align(
+    masks: Masks, indices: ArrayLike, boxes: ArrayLike, size: tuple[int, int], *, aligned: bool
+) -> NDArray[np.float32]:
+    """Masks inside boxes on a grid of bins: RoIAlign (He et al. 2017) of their bitmaps, which are never made.
+
+    Every bin is the mean of bilinear samples of zeros and ones, as many per axis as it has pixels, rounded up.
+    Positions are those of torchvision's roi_align with sampling_ratio -1, to the bit; only the sums are rounded
+    otherwise (in float64).
+
+    Args:
+        masks: N masks.
+        indices: (R,) whole numbers, the mask of each box.
+        boxes: (R, 4) xyxy pixels, anywhere; converted to float32.
+        size: (height, width) of the grid in bins.
+        aligned: Pixel column j covers [j, j + 1), as everywhere in this package. Without, column j lies at j,
+            and boxes are at least one pixel wide and high, as in the first implementations.
+
+    Returns:
+        (R, *size) float32 in [0, 1].
+
+    Raises:
+        ValueError: A shape does not fit, or a box is not finite or farther away than the largest canvas.
+        IndexError: There is no such mask.
+
+    >>> left = Masks.from_dense(np.arange(4).reshape(1, 1, 4).repeat(4, 1) < 2)
+    >>> roi_align(left, [0], [[0, 0, 4, 4]], (1, 2), aligned=True)
+    array([[[1., 0.]]], dtype=float32)
+    """
+    chosen = inputs.check_index(np.atleast_1d(np.asarray(indices)), len(masks))
+    places = np.ascontiguousarray(boxes, np.float32)
+    if not places.size:
+        places = places.reshape(-1, 4)
+    if places.shape != (len(chosen), 4):
+        raise ValueError(f"boxes must have shape ({len(chosen)}, 4), got {places.shape}.")
+    if not (np.abs(places) <= inputs.LARGEST_SIDE).all():
+        raise ValueError(f"boxes must be within {inputs.LARGEST_SIDE} pixels, got {places[:8]!r:.80}.")
+    height, width = inputs.check_size(size)
+    if not height or not width:
+        raise ValueError(f"size must be at least one bin high and wide, got {(height, width)}.")
+    out = np.empty((len(chosen), height, width), np.float32)
+    _core.masks_roi_align(masks.runs, chosen, places.ravel(), out, aligned)
+    return out
 
 
 def _shifts(masks: Masks, values: ArrayLike, name: str) -> NDArray[np.int64]:
