@@ -57,6 +57,14 @@ def test_the_share_is_kept():
     assert (len(positive), len(negative)) == (10, 4)
 
 
+def test_what_torchvision_makes_of_an_object_without_overlap():
+    theirs = pytest.importorskip("torchvision.models.detection._utils", reason="the oracle is torchvision")
+    objects = torch.tensor([[0.0, 0.0, 9.0, 9.0], [500.0, 500.0, 510.0, 510.0]])
+    boxes = torch.tensor([[0.0, 0.0, 9.0, 8.0], [20.0, 20.0, 30.0, 30.0], [0.0, 0.0, 2.0, 2.0]])
+    assert match(objects, boxes, high=0.7, low=0.3, rescue=True).tolist() == [0, BACKGROUND, BACKGROUND]
+    assert theirs.Matcher(0.7, 0.3, True)(pairwise_iou(objects, boxes)).tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize(("high", "low", "rescue"), [(0.7, 0.3, True), (0.5, 0.5, False)])
 def test_torchvision_does_the_same(high, low, rescue):
     theirs = pytest.importorskip("torchvision.models.detection._utils", reason="the oracle is torchvision")

@@ -24,7 +24,9 @@ def match(objects: Tensor, boxes: Tensor, *, high: float, low: float, rescue: bo
         high: IoU from which a box belongs to its object.
         low: IoU below which it is background; in between it is ignored.
         rescue: Boxes that overlap some object more than all others do (ties included, an overlap of nothing
-            excluded) belong to their own best object, however low the overlap.
+            excluded) belong to their own best object, however low the overlap. Departure from torchvision and
+            detectron2, where one object that no box overlaps (of no area, or outside of the picture) makes
+            every box that does not overlap it an object's box, all over the picture.
 
     Returns:
         (N,) int64: row of `objects`, `BACKGROUND` or `IGNORED`. Without objects all are background.
