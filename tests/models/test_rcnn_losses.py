@@ -25,6 +25,7 @@ import rcnn_scene as scene
 
 PINNED = json.loads((GOLDEN / "rcnn_losses.json").read_text("utf-8"))
 HEAD = (10.0, 10.0, 5.0, 5.0)
+FIRST = torch.tensor([1, 2, 3])  # logits of the classes where the background comes first
 ALL = 1 << 20  # boxes drawn: all there are
 
 
@@ -75,8 +76,9 @@ def test_head_losses_equal_torchvisions():
     objects, drawn = truth(), all_proposals()
     assert len(drawn.images) == PINNED["drawn"]
     logits = outputs(len(drawn.images), 4, seed=3.0, scale=3)
-    offsets = outputs(len(drawn.images), 16, seed=4.0, scale=2)
-    found = losses.box_losses(logits, offsets, drawn, objects, background=0, weights=HEAD, beta=1 / 9)
+    offsets = outputs(len(drawn.images), 4, 4, seed=4.0, scale=2)
+    wanted = losses.winners(drawn, objects, FIRST, 0)
+    found = losses.box_losses(logits, offsets, drawn, objects, wanted, weights=HEAD, beta=1 / 9)
     assert [float(loss) for loss in found] == pytest.approx([PINNED["classes"], PINNED["box"]], rel=1e-5)
 
 
@@ -85,8 +87,8 @@ def test_mask_loss_equals_torchvisions():
     assert len(drawn.images) == PINNED["positive"]
     cells = losses.mask_targets(targets(), drawn, objects, side=28, binary=False)
     logits = outputs(len(drawn.images), 4, 28, 28, seed=5.0, scale=4)
-    found = losses.mask_loss(logits, drawn, objects, cells, classes=3, background=0)
-    assert float(found) == pytest.approx(PINNED["mask"], rel=1e-5)
+    own = logits[torch.arange(len(logits)), losses.winners(drawn, objects, FIRST, 0)]
+    assert float(losses.mask_loss(own, cells)) == pytest.approx(PINNED["mask"], rel=1e-5)
 
 
 def test_detectron2s_conventions_are_other_parameters():
@@ -94,14 +96,15 @@ def test_detectron2s_conventions_are_other_parameters():
     positive = drawn.positive()
     count = len(drawn.images)
     logits = outputs(count, 4, seed=3.0, scale=3)
-    offsets = outputs(count, 12, seed=4.0, scale=2)
-    labels, boxes = losses.box_losses(logits, offsets, drawn, objects, background=3, weights=HEAD, beta=0.0)
-    columns = torch.where(drawn.objects >= 0, objects.labels[drawn.objects], 3)
+    offsets = outputs(count, 3, 4, seed=4.0, scale=2)
+    columns = losses.winners(drawn, objects, torch.arange(3), 3)
+    labels, boxes = losses.box_losses(logits, offsets, drawn, objects, columns, weights=HEAD, beta=0.0)
+    assert torch.equal(columns, torch.where(drawn.objects >= 0, objects.labels[drawn.objects], 3))
     assert float(labels) == pytest.approx(
         -float(logits.log_softmax(1)[range(count), columns].mean()), rel=1e-5
     )
     rows = (drawn.objects >= 0).nonzero()[:, 0]
-    own = offsets.view(count, 3, 4)[rows, objects.labels[positive.objects]]
+    own = offsets[rows, objects.labels[positive.objects]]
     wanted = encode(objects.boxes[positive.objects], positive.boxes, HEAD)
     assert float(boxes) == pytest.approx(float((own - wanted).abs().sum()) / count, rel=1e-5)
 
@@ -126,13 +129,14 @@ def test_stages_of_a_cascade_match_again():
         best, owner = overlap.max(0)
         assert torch.equal(drawn.objects, torch.where(best >= threshold, owner, -1))
         assert torch.equal(drawn.boxes, boxes)
-    offsets = outputs(len(boxes), 4, seed=4.0, scale=2)  # one row for all classes
+    offsets = outputs(len(boxes), 1, 4, seed=4.0, scale=2)  # one row for all classes
     logits = outputs(len(boxes), 4, seed=3.0, scale=3)
     weights = (30.0, 30.0, 15.0, 15.0)
-    _, found = losses.box_losses(logits, offsets, drawn, objects, background=3, weights=weights, beta=0.0)
+    columns = losses.winners(drawn, objects, torch.arange(3), 3)
+    _, found = losses.box_losses(logits, offsets, drawn, objects, columns, weights=weights, beta=0.0)
     positive = drawn.positive()
     wanted = encode(objects.boxes[positive.objects], positive.boxes, weights)
-    want = (offsets[drawn.objects >= 0] - wanted).abs().sum() / len(boxes)
+    want = (offsets[drawn.objects >= 0, 0] - wanted).abs().sum() / len(boxes)
     assert float(found) == pytest.approx(float(want), rel=1e-5)
 
 
@@ -151,19 +155,20 @@ def test_without_objects_only_background_is_learnt():
     drawn = draw(anchors()[:2], objects, ANCHORS)
     assert len(drawn.images) == 512
     assert len(drawn.positive().images) == 0
-    logits, offsets = torch.zeros(512, 4, requires_grad=True), torch.zeros(512, 16, requires_grad=True)
-    labels, boxes = losses.box_losses(logits, offsets, drawn, objects, background=0, weights=HEAD, beta=1 / 9)
-    masks = torch.zeros(0, 4, 28, 28, requires_grad=True)
-    cells = losses.mask_targets(empty, drawn.positive(), objects, side=28, binary=True)
-    mask = losses.mask_loss(masks, drawn.positive(), objects, cells, classes=3, background=0)
+    logits, offsets = torch.zeros(512, 4, requires_grad=True), torch.zeros(512, 4, 4, requires_grad=True)
+    wanted = losses.winners(drawn, objects, FIRST, 0)
+    labels, boxes = losses.box_losses(logits, offsets, drawn, objects, wanted, weights=HEAD, beta=1 / 9)
+    masks = torch.zeros(0, 28, 28, requires_grad=True)
+    mask = losses.mask_loss(
+        masks, losses.mask_targets(empty, drawn.positive(), objects, side=28, binary=True)
+    )
     (labels + boxes + mask).backward()
     assert float(labels.detach()) == pytest.approx(np.log(4))
     assert float(boxes.detach()) == float(mask.detach()) == 0
     assert all(value.grad.isfinite().all() for value in (logits, offsets, masks))
-    nothing = Drawn(torch.zeros(0, 4), *(torch.zeros(0, dtype=torch.int64),) * 3)
-    found = losses.box_losses(
-        torch.zeros(0, 4), torch.zeros(0, 4), nothing, objects, background=0, weights=HEAD, beta=0.0
-    )
+    none = Drawn(torch.zeros(0, 4), *(torch.zeros(0, dtype=torch.int64),) * 3)
+    head = torch.zeros(0, 4), torch.zeros(0, 1, 4)
+    found = losses.box_losses(*head, none, objects, none.objects, weights=HEAD, beta=0.0)
     assert [float(loss) for loss in found] == [0, 0]
 
 
@@ -176,15 +181,9 @@ def test_objects_without_masks_teach_no_mask():
     assert set(cells[known].unique().tolist()) == {0.0, 1.0}
     soft = losses.mask_targets(given, drawn, objects, side=28, binary=False)
     assert float((soft[known] - cells[known]).abs().mean()) < 0.1
-    logits = torch.where(cells[:, None] > 0.5, 20.0, -20.0).expand(-1, 1, -1, -1).clone()
+    logits = torch.where(cells > 0.5, 20.0, -20.0)
     logits[~known] = 77.0
-    found = losses.mask_loss(logits, drawn, objects, cells, classes=3, background=3)
-    assert float(found) == pytest.approx(0, abs=1e-6)
-
-
-def test_the_background_is_first_or_last():
-    with pytest.raises(ValueError, match="background must be 0 or 3, got 1"):
-        losses.class_columns(all_proposals(), truth(), 3, background=1)
+    assert float(losses.mask_loss(logits, cells)) == pytest.approx(0, abs=1e-6)
 
 
 def test_torchvision_draws_and_weighs_the_same():
@@ -200,10 +199,10 @@ def test_torchvision_draws_and_weighs_the_same():
     order = (drawn.images * ALL + drawn.places).argsort()
     drawn = Drawn(*(part[order] for part in drawn))
     assert torch.equal(drawn.boxes, torch.cat(boxes))
-    columns = losses.class_columns(drawn, objects, 3, background=0)
+    columns = losses.winners(drawn, objects, FIRST, 0)
     assert torch.equal(columns, torch.cat(labels))
     count = len(columns)
     logits, found = outputs(count, 4, seed=3.0, scale=3), outputs(count, 16, seed=4.0, scale=2)
-    ours = losses.box_losses(logits, found, drawn, objects, background=0, weights=HEAD, beta=1 / 9)
+    ours = losses.box_losses(logits, found.view(-1, 4, 4), drawn, objects, columns, weights=HEAD, beta=1 / 9)
     expected = theirs.fastrcnn_loss(logits, found, labels, offsets)
     torch.testing.assert_close(torch.stack(ours), torch.stack(expected), rtol=1e-5, atol=1e-6)

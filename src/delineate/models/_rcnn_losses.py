@@ -161,28 +161,22 @@ def proposal_losses(
     return objectness / total, boxes / total
 
 
-def class_columns(drawn: Drawn, objects: Objects, classes: int, *, background: int) -> Tensor:
+def winners(drawn: Drawn, objects: Objects, channels: Tensor, background: int) -> Tensor:
     """The logit of every box that shall win.
 
     Args:
         drawn: Boxes that learn.
         objects: The truth of the batch.
-        classes: Number of classes.
-        background: Column of the background: 0 (torchvision: class c is column c + 1) or `classes` (detectron2).
+        channels: (C,) int64, the logit of each class.
+        background: The logit of the background: 0 (torchvision) or the last one (detectron2).
 
     Returns:
-        (S,) int64 in 0..classes.
-
-    Raises:
-        ValueError: If `background` is neither.
+        (S,) int64.
     """
-    if background not in (0, classes):
-        raise ValueError(f"class_columns: background must be 0 or {classes}, got {background}.")
-    shift = 1 if background == 0 else 0
     if not len(objects.labels):
         return torch.full_like(drawn.objects, background)
-    labels = objects.labels[drawn.objects.clamp(min=0)] + shift
-    return torch.where(drawn.objects >= 0, labels, background)
+    own = channels[objects.labels[drawn.objects.clamp(min=0)]]
+    return torch.where(drawn.objects >= 0, own, background)
 
 
 def box_losses(
@@ -190,65 +184,47 @@ def box_losses(
     offsets: Tensor,
     drawn: Drawn,
     objects: Objects,
+    wanted: Tensor,
     *,
-    background: int,
     weights: Weights,
     beta: float,
 ) -> tuple[Tensor, Tensor]:
     """Losses of a box head on the proposals that were drawn.
 
     Args:
-        logits: (S, C + 1) float32.
-        offsets: (S, 4 * k) float32; k = C + 1 with a row for the background, C without, 1 for all classes together.
+        logits: (S, K) float32, one of them of the background.
+        offsets: (S, k, 4) float32, k = 1 for all classes together; else a class has the same place here as there.
         drawn: The S proposals.
         objects: The truth of the batch.
-        background: Column of the background, 0 or C.
+        wanted: (S,) int64, what `winners` gave.
         weights: Of the box coding.
         beta: Where the box loss turns from square to linear; 0 = linear all over.
 
     Returns:
         Cross entropy of the classes, and box loss of the boxes of objects; each divided by S.
     """
-    classes, kinds = logits.shape[1] - 1, offsets.shape[1] // 4
-    columns = class_columns(drawn, objects, classes, background=background)
-    total = max(len(columns), 1)
-    labels = F.cross_entropy(logits, columns, reduction="sum")
+    total = max(len(wanted), 1)
+    labels = F.cross_entropy(logits, wanted, reduction="sum")
     positive = (drawn.objects >= 0).nonzero()[:, 0]
-    own = offsets.view(-1, kinds, 4)[positive, _kind(columns[positive], classes, kinds, background)]
-    wanted = encode(objects.boxes[drawn.objects[positive]], drawn.boxes[positive], weights)
-    boxes = F.smooth_l1_loss(own, wanted, beta=beta, reduction="sum")
+    kinds = wanted[positive] if offsets.shape[1] > 1 else torch.zeros_like(positive)
+    truth = encode(objects.boxes[drawn.objects[positive]], drawn.boxes[positive], weights)
+    boxes = F.smooth_l1_loss(offsets[positive, kinds], truth, beta=beta, reduction="sum")
     return labels / total, boxes / total
 
 
-def mask_loss(
-    logits: Tensor, drawn: Drawn, objects: Objects, targets: Tensor, *, classes: int, background: int
-) -> Tensor:
-    """Binary cross entropy of the masks of the boxes of objects, in the channel of the object's class.
+def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross entropy of the masks of boxes of objects.
 
     Args:
-        logits: (P, k, m, m) float32; k = C + 1 with a channel for the background, C without, 1 for all classes.
-        drawn: The P boxes, none of them background.
-        objects: The truth of the batch.
+        logits: (P, m, m) float32, of the class of each box's object.
         targets: (P, m, m) in [0, 1], what `mask_targets` gave; not a number where an object has no mask.
-        classes: Number of classes C.
-        background: Column of the background, 0 or C.
 
     Returns:
         The mean over the cells of all boxes whose object has a mask; 0, with a gradient of zeros, without any.
     """
-    columns = class_columns(drawn, objects, classes, background=background)
-    known = targets[:, 0, 0].isfinite().nonzero()[:, 0]
-    kinds = _kind(columns[known], classes, logits.shape[1], background)
-    chosen = logits[known, kinds]
-    total = F.binary_cross_entropy_with_logits(chosen, targets[known].to(logits.dtype), reduction="sum")
-    return total / max(chosen.numel(), 1)
-
-
-def _kind(columns: Tensor, classes: int, kinds: int, background: int) -> Tensor:
-    """Which of `kinds` outputs belongs to a class logit, for boxes of objects."""
-    if kinds == 1 and classes > 1:
-        return torch.zeros_like(columns)
-    return columns - 1 if background == 0 and kinds == classes else columns
+    known = targets.isfinite()
+    total = F.binary_cross_entropy_with_logits(logits[known], targets[known], reduction="sum")
+    return total / known.sum().clamp(min=1)
 
 
 @torch.no_grad()
