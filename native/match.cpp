@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "threads.hpp"
 
@@ -114,6 +115,7 @@ Cells make_cells(const Truths& truths, const Detections& detections, const Overl
 struct Ranking {
     std::vector<const Cell*> cells;  // by image
     std::vector<int64_t> offsets;    // (cells + 1) first detection of each cell, in image order
+    std::vector<double> areas;       // in image order
     std::vector<int64_t> place;      // image order -> place in the ranking
     std::vector<double> scores;      // by place
     std::vector<int64_t> rank;       // by place: rank inside the detection's own cell
@@ -126,6 +128,7 @@ void rank(const Detections& detections, const Cells& cells, Ranking& ranking) {
     for (const Cell* cell : ranking.cells) {
         for (int64_t d = cell->begin; d < cell->end; ++d) {
             scores.push_back(detections.scores[cells.detections[d]]);
+            ranking.areas.push_back(detections.areas[cells.detections[d]]);
             ranks.push_back(d - cell->begin);
         }
         ranking.offsets.push_back(static_cast<int64_t>(scores.size()));
@@ -159,8 +162,9 @@ struct Verdicts {
 
 // Greedy matching of one cell in one area range: each detection, best first, takes the free truth it covers most. Truths that
 // count go before ignored ones; of equal overlaps the later truth wins; crowds may be taken again and again.
-void match_cell(const Truths& truths, const Detections& detections, const Cells& cells, const Cell& cell,
-                std::array<double, 2> range, std::span<const double> thresholds, const int64_t* place,
+// `areas` and `place` are the ranking's, from the cell's first detection on.
+void match_cell(const Truths& truths, const Cells& cells, const Cell& cell, std::array<double, 2> range,
+                std::span<const double> thresholds, const double* areas, const int64_t* place,
                 std::vector<uint32_t>& taken, std::vector<uint8_t>& ignore, Verdicts& verdicts) {
     const int64_t width = cell.truth_end - cell.truth_begin;
     taken.assign(static_cast<size_t>(width), 0);
@@ -173,7 +177,7 @@ void match_cell(const Truths& truths, const Detections& detections, const Cells&
     const auto& pairs = cells.pairs[cell.image];
     const uint32_t every = thresholds.size() == kBlock ? ~uint32_t{0} : (uint32_t{1} << thresholds.size()) - 1;
     for (int64_t d = cell.begin; d < cell.end; ++d) {
-        const double area = detections.areas[cells.detections[d]];
+        const double area = *areas++;
         const bool outside = area < range[0] || area > range[1];
         uint32_t hit = 0, ignored = outside ? every : 0;
         const Pair* const first = pairs.data() + cells.first[d];
@@ -210,21 +214,30 @@ void match_cell(const Truths& truths, const Detections& detections, const Cells&
 struct Curve {
     std::vector<std::array<double, 2>> points;  // (envelope of precision, score) at the n-th hit
 
-    void read(const Ranking& ranking, const std::vector<int64_t>& places, int64_t truths, const std::vector<double>& recalls,
-              double* precision, double* recall, double* scores, size_t stride) {
-        const double positives = static_cast<double>(truths);
-        *recall = static_cast<double>(points.size()) / positives;
+    // `needed`: how many hits reach each recall level; `first`: the best score of all.
+    void read(std::span<const int64_t> needed, std::optional<double> first, double* precision, double* scores, size_t stride) {
         for (size_t i = points.size(); i-- > 1;) points[i - 1][0] = std::max(points[i - 1][0], points[i][0]);
-        size_t hits = 0;
-        for (size_t r = 0; r < recalls.size(); ++r, precision += stride, scores += stride) {
-            while (hits <= points.size() && static_cast<double>(hits) / positives < recalls[r]) ++hits;
-            const bool reached = hits <= points.size() && !places.empty();
-            const size_t at = hits > 0 ? hits - 1 : 0;
-            *precision = reached && !points.empty() ? points[at][0] : 0;
-            *scores = !reached ? 0 : hits > 0 ? points[at][1] : ranking.scores[places.front()];
+        const int64_t n = static_cast<int64_t>(points.size());
+        for (const int64_t hits : needed) {
+            const bool reached = hits <= n && first;
+            const size_t at = static_cast<size_t>(std::max<int64_t>(hits - 1, 0));
+            *precision = reached && n > 0 ? points[at][0] : 0;
+            *scores = !reached ? 0 : hits > 0 ? points[at][1] : *first;
+            precision += stride;
+            scores += stride;
         }
     }
 };
+
+// How many hits of `positives` reach each recall level.
+void hits_needed(const std::vector<double>& recalls, int64_t positives, std::vector<int64_t>& needed) {
+    int64_t hits = 0;
+    needed.clear();
+    for (const double recall : recalls) {
+        while (hits <= positives && static_cast<double>(hits) / static_cast<double>(positives) < recall) ++hits;
+        needed.push_back(hits);
+    }
+}
 
 // The curves of a whole block of thresholds at once: most detections are missed or ignored at all of them.
 void trace(const Verdicts& verdicts, const Ranking& ranking, const std::vector<int64_t>& places, std::span<Curve> curves) {
@@ -248,39 +261,56 @@ void trace(const Verdicts& verdicts, const Ranking& ranking, const std::vector<i
     }
 }
 
-// All curves of one class and one area range.
-void curves_of(const Truths& truths, const Detections& detections, const Cells& cells, const Ranking& ranking,
-               const Protocol& protocol, int64_t label, size_t area, Curves& curves) {
+// All curves of one class: (T, R, A, M) and (T, A, M), as `Curves` has them for all classes.
+Curves curves_of(const Truths& truths, const Cells& cells, const Ranking& ranking, const Protocol& protocol) {
     const size_t A = protocol.ranges.size(), M = protocol.max_detections.size(), R = protocol.recalls.size();
-    const size_t K = static_cast<size_t>(protocol.classes), stride = K * A * M;
+    const size_t T = protocol.thresholds.size(), stride = A * M;
+    Curves out;
+    out.precision.assign(T * R * stride, -1);
+    out.recall.assign(T * stride, -1);
+    out.scores.assign(T * R * stride, -1);
     std::vector<std::vector<int64_t>> places(M);
     for (size_t m = 0; m < M; ++m)
         for (size_t p = 0; p < ranking.rank.size(); ++p)
             if (ranking.rank[p] < protocol.max_detections[m]) places[m].push_back(static_cast<int64_t>(p));
     std::vector<uint32_t> taken;
     std::vector<uint8_t> ignore;
+    std::vector<int64_t> needed;
     std::array<Curve, kBlock> found;
-    Verdicts verdicts;
-    verdicts.hit.resize(ranking.rank.size());
-    verdicts.ignored.resize(ranking.rank.size());
-    for (size_t t0 = 0; t0 < protocol.thresholds.size(); t0 += kBlock) {
-        const size_t n = std::min(kBlock, protocol.thresholds.size() - t0);
+    const std::vector<uint32_t> nothing(ranking.rank.size());
+    std::vector<Verdicts> verdicts(A, {nothing, nothing});
+    for (size_t t0 = 0; t0 < T; t0 += kBlock) {
+        const size_t n = std::min(kBlock, T - t0);
         const std::span<const double> block(protocol.thresholds.data() + t0, n);
-        verdicts.positives = 0;
-        for (size_t c = 0; c < ranking.cells.size(); ++c)
-            match_cell(truths, detections, cells, *ranking.cells[c], protocol.ranges[area], block,
-                       ranking.place.data() + ranking.offsets[c], taken, ignore, verdicts);
-        if (verdicts.positives == 0) return;
-        for (size_t m = 0; m < M; ++m) {
-            trace(verdicts, ranking, places[m], {found.data(), n});
-            const size_t tail = (static_cast<size_t>(label) * A + area) * M + m;
-            for (size_t t = 0; t < n; ++t) {
-                const size_t at = (t0 + t) * R * stride + tail;
-                found[t].read(ranking, places[m], verdicts.positives, protocol.recalls, curves.precision.data() + at,
-                              curves.recall.data() + (t0 + t) * stride + tail, curves.scores.data() + at, stride);
+        for (Verdicts& one : verdicts) one.positives = 0;
+        for (size_t c = 0; c < ranking.cells.size(); ++c)  // a cell for all ranges: the class lies scattered over the images
+            for (size_t area = 0; area < A; ++area)
+                match_cell(truths, cells, *ranking.cells[c], protocol.ranges[area], block,
+                           ranking.areas.data() + ranking.offsets[c], ranking.place.data() + ranking.offsets[c], taken,
+                           ignore, verdicts[area]);
+        for (size_t area = 0; area < A; ++area) {
+            const int64_t positives = verdicts[area].positives;
+            if (positives == 0) continue;
+            hits_needed(protocol.recalls, positives, needed);
+            for (size_t m = 0; m < M; ++m) {
+                trace(verdicts[area], ranking, places[m], {found.data(), n});
+                const auto first = places[m].empty() ? std::nullopt : std::optional(ranking.scores[places[m].front()]);
+                for (size_t t = 0; t < n; ++t) {
+                    const size_t row = t0 + t, tail = area * M + m, at = row * R * stride + tail;
+                    out.recall[row * stride + tail] =
+                        static_cast<double>(found[t].points.size()) / static_cast<double>(positives);
+                    found[t].read(needed, first, out.precision.data() + at, out.scores.data() + at, stride);
+                }
             }
         }
     }
+    return out;
+}
+
+// Row n of `from` becomes row n * rows + at of `to`.
+void spread(const std::vector<double>& from, size_t width, size_t rows, size_t at, std::vector<double>& to) {
+    for (size_t n = 0; n * width < from.size(); ++n)
+        std::copy_n(from.data() + n * width, width, to.data() + (n * rows + at) * width);
 }
 
 }  // namespace
@@ -290,7 +320,8 @@ Curves average_precision(const Truths& truths, const Detections& detections, con
     const double lowest = *std::min_element(protocol.thresholds.begin(), protocol.thresholds.end());
     const Cells cells = make_cells(truths, detections, overlap, protocol.classes, protocol.max_detections.back(),
                                    std::min(lowest, 1 - 1e-10), protocol.threads);
-    const int64_t K = protocol.classes, A = static_cast<int64_t>(protocol.ranges.size());
+    const int64_t K = protocol.classes;
+    const size_t width = protocol.ranges.size() * protocol.max_detections.size();
     std::vector<Ranking> rankings(static_cast<size_t>(K));
     for (const auto& image : cells.images)
         for (const Cell& cell : image) rankings[cell.label].cells.push_back(&cell);
@@ -298,14 +329,18 @@ Curves average_precision(const Truths& truths, const Detections& detections, con
         for (int64_t k = begin; k < end; ++k) rank(detections, cells, rankings[k]);
     });
     Curves curves;
-    const size_t points = protocol.thresholds.size() * static_cast<size_t>(K * A) * protocol.max_detections.size();
-    curves.precision.assign(points * protocol.recalls.size(), -1);
-    curves.recall.assign(points, -1);
-    curves.scores.assign(points * protocol.recalls.size(), -1);
-    parallel_for(K * A, 1, protocol.threads, [&](int64_t begin, int64_t end) {
-        for (int64_t job = begin; job < end; ++job)
-            curves_of(truths, detections, cells, rankings[job / A], protocol, job / A, static_cast<size_t>(job % A),
-                      curves);
+    const size_t points = protocol.thresholds.size() * static_cast<size_t>(K) * width;
+    curves.precision.resize(points * protocol.recalls.size());
+    curves.recall.resize(points);
+    curves.scores.resize(points * protocol.recalls.size());
+    parallel_for(K, 1, protocol.threads, [&](int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end; ++k) {
+            const Curves mine = curves_of(truths, cells, rankings[k], protocol);
+            const size_t rows = static_cast<size_t>(K), at = static_cast<size_t>(k);
+            spread(mine.precision, width, rows, at, curves.precision);
+            spread(mine.recall, width, rows, at, curves.recall);
+            spread(mine.scores, width, rows, at, curves.scores);
+        }
     });
     return curves;
 }

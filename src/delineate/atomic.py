@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +113,8 @@ def writing_folder(path: str | Path) -> Iterator[Path]:
             target.rmdir()
         os.replace(temporary, target)  # noqa: PTH105 - as above
     except BaseException:
+        import shutil  # with all its archives: for failures only
+
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _sync_folder(target.parent)

@@ -68,17 +68,19 @@ class Record:
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
 
     @classmethod
-    def of_rows(cls, path: Path | None, rows: Rows, id: int | str, **fields: Any) -> Self:  # noqa: A002
-        """A record whose instances are made when somebody asks for them.
+    def of_rows(cls, rows: Rows, **fields: Any) -> Self:
+        """A record whose instances are made when somebody asks for them. For readers, which have checked all of it.
 
         Args:
-            path: As the record's.
-            rows: Where the instances come from, and the size.
-            id: As the record's.
-            **fields: The further fields.
+            rows: Where the instances come from.
+            **fields: All other fields; attributes as a dict that nobody else holds.
         """
-        lazy: Any = rows
-        return cls(path, rows.size, lazy, id, **fields)
+        record = object.__new__(cls)  # a file has many: checks and defaults would take longer than its JSON
+        fields["attributes"] = MappingProxyType(fields["attributes"])
+        for name, value in fields.items():
+            object.__setattr__(record, name, value)
+        object.__setattr__(record, "rows", rows)
+        return record
 
     def __getattr__(self, name: str) -> Instances:
         # Called only for what is not there: instances that stay in their file until somebody asks for them.

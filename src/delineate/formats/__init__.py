@@ -16,7 +16,6 @@ What formats know beyond the fields of `Record` and `Instances` travels in these
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from pathlib import Path
@@ -99,6 +98,8 @@ def get(name: str) -> Format:
     """
     known = names()
     if name not in known:  # only names of the folder are ever imported
+        import difflib  # rarely needed
+
         close = difflib.get_close_matches(name, known, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"formats.get: name must be one of {', '.join(known)}, got {name!r}.{hint}")

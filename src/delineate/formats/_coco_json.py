@@ -89,7 +89,12 @@ class Picture(msgspec.Struct):
     @property
     def fields(self) -> dict[str, Any]:
         """The further fields of its `Record`."""
-        return {name: getattr(self, name) for name in ("attributes", "video", "frame", "split")}
+        return {
+            "attributes": dict(self.attributes),
+            "video": self.video,
+            "frame": self.frame,
+            "split": self.split,
+        }
 
 
 T = TypeVar("T")
@@ -182,7 +187,7 @@ def pictures(path: Path, entries: Sequence[dict[str, Any]], roots: Sequence[Path
     for position, entry in enumerate(entries):
         rest = dict(entry)
         id_ = rest.pop("id", None)
-        if isinstance(id_, bool) or not isinstance(id_, int | str) or id_ == "":
+        if type(id_) is not int and (not isinstance(id_, str) or not id_):
             raise FormatError(path, f"images[{position}]", f"id must be an int or a str, got {id_!r}.")
         where = f"image {id_}"
         if id_ in seen:
@@ -192,13 +197,16 @@ def pictures(path: Path, entries: Sequence[dict[str, Any]], roots: Sequence[Path
         if name is not None and (not isinstance(name, str) or "\0" in name or not name):
             raise FormatError(path, where, f"file_name must be a file's name, got {name!r}.")
         picture = None if name is None else resolve(name, places)
-        size = _size(path, where, rest.pop("height", None), rest.pop("width", None), picture)
+        height, width = rest.pop("height", None), rest.pop("width", None)
+        size = _size(path, where, height, width, picture)
         found.append(Picture(id_, picture, size, rest, *_part(rest)))
     return found
 
 
 def _part(rest: dict[str, Any]) -> tuple[int | str | None, int | None, str | None]:
     """Video, frame and split, taken out of a picture's further keys where they are what `Record` has."""
+    if rest.keys().isdisjoint(("video", "frame", "split")):
+        return None, None, None
     video, frame, split = rest.get("video"), rest.get("frame"), rest.get("split")
     numbers = [value for value in (video, frame) if isinstance(value, bool)]
     if numbers or not isinstance(video, int | str) or video == "" or not isinstance(frame, int) or frame < 0:
@@ -223,20 +231,18 @@ def resolve(name: str, roots: Sequence[str]) -> Path:
 
 
 def _size(path: Path, where: str, height: object, width: object, picture: Path | None) -> tuple[int, int]:
+    if type(height) is int is type(width) and 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE:
+        if height * width <= MAX_PIXELS:
+            return height, width
+        text = f"height * width must be at most {MAX_PIXELS}, got {height} * {width}."
+        raise FormatError(path, where, text)
     if height is None and width is None and picture is not None and picture.is_file():
         from delineate.image import read_size  # with Pillow, which most files are read without
 
         return read_size(picture)
-    for name, value in (("height", height), ("width", width)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
-            raise FormatError(path, where, f"{name} must be an int of 1 to {MAX_SIDE}, got {value!r}.")
-    assert isinstance(height, int)  # noqa: S101 - for the type checker
-    assert isinstance(width, int)  # noqa: S101
-    if height * width > MAX_PIXELS:
-        raise FormatError(
-            path, where, f"height * width must be at most {MAX_PIXELS}, got {height} * {width}."
-        )
-    return height, width
+    sides = (("height", height), ("width", width))
+    name, value = next((n, v) for n, v in sides if type(v) is not int or not 1 <= v <= MAX_SIDE)
+    raise FormatError(path, where, f"{name} must be an int of 1 to {MAX_SIDE}, got {value!r}.")
 
 
 def has_segmentation(entry: Annotation) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from delineate.table import Rows, Table
 _log = logging.getLogger("delineate")
 _HEAD = ("images", "categories", "info", "licenses")
 _MISSING = np.iinfo(np.int64).min  # of an id
+_SCANNED: dict[tuple[Path | int, ...], Mapping[str, tuple[int, int]]] = {}
+"""State of a file -> where its sections lie. Evaluation reads a truth, and results that refer to it."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,39 @@ def scan(path: Path, file: BinaryIO, *, results: bool = False) -> Scan | None:
     if found is None:
         return None
     count, columns, names, sections = found
+    if len(_SCANNED) >= 8:
+        _SCANNED.clear()
+    _SCANNED[_state(path, file)] = sections
+    return Scan(path, file, _joined(file, sections), count, columns, names)
+
+
+def head(path: Path, file: BinaryIO) -> bytes | None:
+    """`Scan.head` alone. A file that has been scanned and is still the same is not scanned again.
+
+    Args:
+        path: Of the file.
+        file: The file, open and unbuffered.
+    """
+    sections = _SCANNED.get(_state(path, file))
+    if sections is not None:
+        return _joined(file, sections)
+    found = scan(path, file)
+    return None if found is None else found.head
+
+
+def _state(path: Path, file: BinaryIO) -> tuple[Path | int, ...]:
+    found = os.fstat(file.fileno())
+    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _joined(file: BinaryIO, sections: Mapping[str, tuple[int, int]]) -> bytes:
     parts = []
     for key in _HEAD:
         if key in sections:
             begin, length = sections[key]
             file.seek(begin)
             parts.append(b'"%s":' % key.encode() + file.read(length))
-    head = b"{" + b",".join([*parts, b'"annotations":[]']) + b"}"
-    return Scan(path, file, head, count, columns, names)
+    return b"{" + b",".join([*parts, b'"annotations":[]']) + b"}"
 
 
 def records(
@@ -97,7 +125,7 @@ def records(
         table = dataclasses.replace(table, more={name: column[by_picture] for name, column in more.items()})
     ranks = {at: rank for rank, at in enumerate(order)}
     return tuple(
-        Record.of_rows(one.path, Rows(table, ranks[n]), one.id, **one.fields)
+        Record.of_rows(Rows(table, ranks[n]), path=one.path, size=one.size, id=one.id, **one.fields)
         for n, one in enumerate(pictures)
     )
 

@@ -245,8 +245,7 @@ def roots(path: Path, images: str | Path | None = None) -> list[Path]:
 
 def _head(path: Path) -> coco_json.Head:
     with coco_json.opened(path) as file:
-        scan = coco_table.scan(path, file)
-    return coco_json.load(path, coco_json.Head, None if scan is None else scan.head)
+        return coco_json.load(path, coco_json.Head, coco_table.head(path, file))
 
 
 def _annotated(

@@ -313,13 +313,17 @@ def _scores(item: Instances | Table, fields: Fields) -> Floats:
     if own is None:
         return np.zeros(len(item))
     kept = _numbers(item, fields.score)
+    if kept is not None and isinstance(item, Table):
+        return kept  # where both come from
     return own.astype(np.float64) if kept is None else np.where(kept.astype(np.float32) == own, kept, own)
 
 
 def _boxes(item: Instances | Table, fields: Fields) -> Floats:
     """(N, 4) float64 x, y, width, height."""
-    corners = item.boxes
     kept = _numbers(item, fields.box, (4,))
+    if kept is not None and isinstance(item, Table):
+        return kept  # where both come from
+    corners = item.boxes
     own = corners.astype(np.float64)
     own[:, 2:] -= own[:, :2]
     if kept is None:

@@ -105,17 +105,17 @@ class COCOeval:
         p.maxDets = sorted(p.maxDets)
         self._prepare()
         categories = p.catIds if p.useCats else [-1]
-        self.ious = {
-            (image, category): self.computeIoU(image, category)
-            for image in p.imgIds
-            for category in categories
-        }
+        self.ious = {(image, category): [] for image in p.imgIds for category in categories}
         self.evalImgs = [None] * (len(categories) * len(p.areaRng) * len(p.imgIds))
-        for k, category in enumerate(categories):
-            for i, image in enumerate(p.imgIds):
-                found = self._match(image, category, p.areaRng, p.maxDets[-1])
-                for a, one in enumerate(found):
-                    self.evalImgs[(k * len(p.areaRng) + a) * len(p.imgIds) + i] = one
+        ranks = {category: k for k, category in enumerate(categories)}
+        places = {image: i for i, image in enumerate(p.imgIds)}
+        # Most cells of an image and a category are empty.
+        filled = {(image, key if p.useCats else -1) for image, key in (*self._gts, *self._dts)}
+        for i, k in sorted((places[i], ranks[k]) for i, k in filled if i in places and k in ranks):
+            image, category = p.imgIds[i], categories[k]  # numpy's numbers, as in pycocotools
+            self.ious[image, category] = self.computeIoU(image, category)
+            for a, one in enumerate(self._match(image, category, p.areaRng, p.maxDets[-1])):
+                self.evalImgs[(k * len(p.areaRng) + a) * len(p.imgIds) + i] = one
         self._paramsEval = copy.deepcopy(p)
         print(f"DONE (t={time.time() - start:0.2f}s).")
 
@@ -212,7 +212,8 @@ class COCOeval:
         seen = self._paramsEval
         seen_areas = set(map(tuple, seen.areaRng))
         images = len(seen.imgIds)
-        chosen = [n for n, image in enumerate(p.imgIds) if image in set(seen.imgIds)]
+        seen_images = set(seen.imgIds)
+        chosen = [n for n, image in enumerate(p.imgIds) if image in seen_images]
         categories = set(seen.catIds if seen.useCats else [-1])
         # Results lie where the counted categories and areas have their place, as in pycocotools.
         for k, k0 in enumerate(n for n, one in enumerate(p.catIds) if one in categories):
