@@ -166,7 +166,7 @@ def test_damaged_files_never_fail_otherwise(name, data, tmp_path_factory):
     module.sniff(path)
 
 
-VIDEOS = {"ctc", "davis", "mots"}  # they hold frames only, and name them by number
+VIDEOS = {"ctc", "davis", "mots", "sav"}  # they hold frames only, and name them by number
 FOLDERS = [name for name in formats.names() if not formats.get(name).SUFFIX and name not in VIDEOS]
 
 

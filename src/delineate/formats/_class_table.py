@@ -71,9 +71,11 @@ def read(folder: Path) -> ClassTable:
     return ClassTable(path, tuple(content.classes), content.objects)
 
 
-def write(folder: Path, classes: Sequence[str], objects: dict[str, dict[str, int]]) -> None:
-    """Write the table, unless it would say what its absence says."""
-    if tuple(classes) == _ALONE:
+def write(
+    folder: Path, classes: Sequence[str], objects: dict[str, dict[str, int]], *, always: bool = False
+) -> None:
+    """Write the table, unless it would say what its absence says; or `always`."""
+    if tuple(classes) == _ALONE and not always:
         return
     content = _Content(list(classes), objects if len(classes) > 1 else {})
     atomic.write_bytes(folder / NAME, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")

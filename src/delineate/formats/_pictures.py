@@ -151,6 +151,22 @@ def folder_name(path: Path, split: str, *reserved: str) -> str:
     return split
 
 
+def need_frames(name: str, dataset: Iterable[Record]) -> None:
+    """Refuse records that are no frames of a video, or whose objects have no masks.
+
+    Args:
+        name: Of the format, for the message.
+        dataset: The records.
+
+    Raises:
+        ValueError: There is one.
+    """
+    for record in dataset:
+        if record.video is None or (record.count and record.instances.masks is None):
+            text = f"{name}.write: records must be frames of a video with masks, got {record.id!r}"
+            raise ValueError(text)
+
+
 def listed(folder: Path) -> Iterator[Path]:
     """The picture files under a folder, also deeper, in the order of their paths; hidden ones are left out."""
     for place, folders, files in os.walk(folder):

@@ -115,9 +115,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
         ValueError: A record belongs to no video, masks are missing, or track ids are not 1 to 65535.
     """
     path = Path(path)
-    for record in dataset:
-        if record.video is None or (len(record.instances) and record.instances.masks is None):
-            raise ValueError(f"ctc.write: records must be frames of a video with masks, got {record.id!r}")
+    _pictures.need_frames("ctc", dataset)
     objects: dict[str, dict[str, int]] = {}
     covered = crowds = 0
     with atomic.writing_folder(path) as root:
@@ -145,9 +143,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
                     target = root / name / f"t{record.frame:03}{record.path.suffix.lower()}"
                     _pictures.place(record.path, target, pictures)
             (folder / "man_track.txt").write_text("".join(_lines(plain, found.ids, found.rows)), "ascii")
-        _class_table.write(root, dataset.classes, objects)
-        if not objects and not (root / _class_table.NAME).is_file():
-            (root / _class_table.NAME).write_text('{"classes": ["object"]}\n', "ascii")
+        _class_table.write(root, dataset.classes, objects, always=not objects)
     if covered or crowds:
         text = "%s: %d cells lose pixels under later ones, or have none; %d crowds are left out"
         _log.warning(text, path, covered, crowds)

@@ -121,9 +121,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
         ValueError: A record belongs to no video, masks are missing, or track ids are not 1 to 254.
     """
     path = Path(path)
-    for record in dataset:
-        if record.video is None or (len(record.instances) and record.instances.masks is None):
-            raise ValueError(f"davis.write: records must be frames of a video with masks, got {record.id!r}")
+    _pictures.need_frames("davis", dataset)
     objects: dict[str, dict[str, int]] = {}
     sets: dict[str, list[str]] = {}
     covered = 0

@@ -327,10 +327,7 @@ def write(
                 file.write(start[:-1] + b',"features":[\n')
                 file.writelines(coco_write.lines(_features(record.instances, dataset.classes, matrix)))
                 file.write(b"]}\n")
-        table = {"classes": dataset.classes, "objects": {}}
-        (root / class_table.NAME).write_bytes(
-            msgspec.json.format(msgspec.json.encode(table), indent=1) + b"\n"
-        )
+        class_table.write(root, dataset.classes, {}, always=True)
 
 
 def _features(

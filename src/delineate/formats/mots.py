@@ -165,9 +165,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
         ValueError: A record belongs to no video, masks are missing, or ids are not unique in a frame.
     """
     path = Path(path)
-    for record in dataset:
-        if record.video is None or (len(record.instances) and record.instances.masks is None):
-            raise ValueError(f"mots.write: records must be frames of a video with masks, got {record.id!r}")
+    _pictures.need_frames("mots", dataset)
     numbers = _class_numbers(dataset.classes)
     with atomic.writing_folder(path) as root:
         (root / mots_files.TEXTS[0]).mkdir()

@@ -217,10 +217,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
             labels = record.instances.labels.tolist()
             of = {str(one["id"]): label for one, label in zip(found, labels, strict=True)}
             classes[file.relative_to(root).with_suffix("").as_posix()] = of
-        table = {"classes": dataset.classes, "objects": classes if len(dataset.classes) > 1 else {}}
-        (root / class_table.NAME).write_bytes(
-            msgspec.json.format(msgspec.json.encode(table), indent=1) + b"\n"
-        )
+        class_table.write(root, dataset.classes, classes, always=True)
 
 
 def _annotations(found: Instances) -> Iterator[dict[str, Any]]:
