@@ -107,7 +107,10 @@ def test_polygons_have_holes_and_rectangles_two_corners(tmp_path, caplog):
     [
         (bitmap("!!"), r"objects\[0\]: data must be base64 of a PNG that zlib compressed"),
         (bitmap(base64.b64encode(b"abc").decode()), "zlib compressed, got: "),
-        (bitmap(base64.b64encode(zlib.compress(b"abc")).decode()), r"objects\[0\]: file must be a whole picture"),
+        (
+            bitmap(base64.b64encode(zlib.compress(b"abc")).decode()),
+            r"objects\[0\]: file must be a whole picture",
+        ),
         (bitmap(base64.b64encode(zlib.compress(bytes(10**7))).decode()), "not larger than the picture"),
         (bitmap(packed(Image.new("1", (9, 9)))), r"bitmap must not be larger than the picture \(8, 10\)"),
         (bitmap(palette(), (10**9, 0)), "origin must be within 1e\\+07 pixels"),
