@@ -19,6 +19,8 @@ PUBLISHED = {
     "faster_r50_fpn_v2": 43_712_278,
     "r50_fpn_d2": 44_343_216,
     "x101_32x8d_fpn": 107_427_760,
+    "r50_c4": 35_909_612,
+    "cascade_r50_fpn": 71_984_926,
 }
 """Parameters, without the values of frozen normalisations."""
 
@@ -81,3 +83,90 @@ def test_without_masks_there_are_boxes():
     outputs = model(torch.rand(2, 3, 64, 64))
     assert outputs.masks.shape == (2, 20, 0, 0)
     assert not any("mask" in name for name in model.state_dict())
+
+
+def small(variant, **changes):
+    """A variant's conventions on a network of the size of "test"."""
+    config, test = mask_rcnn.VARIANTS[variant], mask_rcnn.VARIANTS["test"]
+    part, heads = test.backbone, config.heads
+    backbone = dataclasses.replace(
+        config.backbone, blocks=part.blocks, stem=part.stem, groups=1, group_width=64
+    )
+    proposals = dataclasses.replace(
+        config.proposals, limits=config.proposals.limits._replace(before=100, after=50)
+    )
+    heads = dataclasses.replace(heads, box_hidden=32, mask_hidden=16, choice=heads.choice._replace(score=0.0))
+    options = {"classes": 2, "channels": 16, "backbone": backbone, "proposals": proposals, "heads": heads}
+    return dataclasses.replace(config, **{**options, **changes})
+
+
+@pytest.mark.parametrize("variant", mask_rcnn.VARIANTS)
+def test_every_variant_runs_in_small(variant):
+    torch.manual_seed(0)
+    model = mask_rcnn.build(small(variant)).eval()
+    side = 64 if model.config.pyramid else 75
+    with torch.no_grad():
+        outputs = model(torch.rand(2, 3, side, side))
+    assert (outputs.scores > 0).any()
+    assert all(part.isfinite().all() for part in outputs)
+    assert outputs.masks.shape[2] == (28 if model.config.pyramid else 14) * model.config.masks
+
+
+def detectron2_names(variant):
+    """Names of a checkpoint, from the published key layout."""
+    config = mask_rcnn.VARIANTS[variant]
+    norm = [f"norm.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
+    both = ["weight", "bias"]
+    bottom = "backbone.bottom_up" if config.pyramid else "backbone"
+    names = [f"{bottom}.stem.conv1.{name}" for name in ("weight", *norm)]
+    for stage, count in enumerate(config.backbone.blocks, 2):
+        place = "roi_heads.res5" if stage == 5 and not config.pyramid else f"{bottom}.res{stage}"
+        for block in range(count):
+            convs = ["conv1", "conv2", "conv3"] + ["shortcut"] * (block == 0)
+            names += [f"{place}.{block}.{conv}.{name}" for conv in convs for name in ("weight", *norm)]
+    parts = [f"proposal_generator.rpn_head.{part}" for part in ("conv", "objectness_logits", "anchor_deltas")]
+    if config.pyramid:
+        parts += [f"backbone.fpn_{part}{level}" for part in ("lateral", "output") for level in range(2, 6)]
+        parts += [f"roi_heads.mask_head.mask_fcn{index}" for index in range(1, 5)]
+    stages = [""] if len(config.heads.box_weights) == 1 else ["0.", "1.", "2."]
+    for stage in stages:
+        parts += [f"roi_heads.box_head.{stage}{part}" for part in ("fc1", "fc2") if config.pyramid]
+        parts += [f"roi_heads.box_predictor.{stage}{part}" for part in ("cls_score", "bbox_pred")]
+    parts += ["roi_heads.mask_head.deconv", "roi_heads.mask_head.predictor"]
+    names += [f"{part}.{name}" for part in parts for name in both]
+    return [*names, "pixel_mean", "pixel_std", "proposal_generator.anchor_generator.cell_anchors.0"]
+
+
+@pytest.mark.parametrize("variant", ["r50_fpn_d2", "r101_fpn", "x101_32x8d_fpn", "r50_c4", "cascade_r50_fpn"])
+def test_names_of_detectron2_are_understood(variant):
+    with torch.device("meta"):
+        model = models.build(f"mask_rcnn-{variant}")
+    tensors = dict.fromkeys(detectron2_names(variant), torch.zeros(1))
+    assert mask_rcnn.official(model, tensors).keys() == model.state_dict().keys()
+
+
+def test_the_first_files_of_torchvision_load(tmp_path):
+    torch.manual_seed(0)
+    model = mask_rcnn.build(small("r50_fpn"))
+    torch.nn.init.uniform_(model.backbone["body"].bn1.running_mean)
+    tensors = {}
+    for name, value in model.state_dict().items():
+        old = name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
+        for index in range(4):
+            old = old.replace(f"_blocks.{index}.0.", f"_blocks.{index}.")
+            old = old.replace(f"roi_heads.mask_head.{index}.0.", f"roi_heads.mask_head.mask_fcn{index + 1}.")
+        tensors[old] = value
+        if name.endswith("running_var"):
+            tensors[name.replace("running_var", "num_batches_tracked")] = torch.tensor(7)
+    torch.save(tensors, tmp_path / "old.pth")
+    other = mask_rcnn.build(small("r50_fpn"))
+    assert models.load_weights(other, tmp_path / "old.pth") == []
+    for name, value in other.state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[name], rtol=0, atol=0)
+
+
+def test_other_classes_start_anew(tmp_path):
+    torch.save(mask_rcnn.build(small("r50_fpn")).state_dict(), tmp_path / "a.pth")
+    lines = models.load_weights(mask_rcnn.build(small("r50_fpn", classes=5)), tmp_path / "a.pth")
+    assert len(lines) == 1
+    assert "6 depend on the number of classes and start anew" in lines[0]

@@ -232,6 +232,8 @@ def load_weights(model: torch.nn.Module, path: str | Path) -> list[str]:
     """
     contents = read_checkpoint(path)
     module = family(model)
+    if hasattr(module, "official"):
+        contents = contents._replace(tensors=module.official(model, contents.tensors))
     own = model.state_dict()
     absent, foreign = (
         sorted(own.keys() - contents.tensors.keys()),

@@ -13,6 +13,7 @@ from delineate.nn.rpn import Limits
 
 _LIMITS, _TRAINING_LIMITS = Limits(1000, 1000), Limits(2000, 2000)
 _CHOICE = Choice(score=0.05, iou=0.5, detections=100, smallest=1e-2)
+_ANY = 1e-30  # a side that is no longer 0
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # ids below 91 that no category has
 
 
@@ -121,21 +122,38 @@ class Config:
         return tuple(range(1, self.classes + 1) if self.heads.background == "first" else range(self.classes))
 
 
-_TORCHVISION = Config(coco_ids=True, backbone=Backbone(eps=0.0))
+_RGB = Preprocess(
+    rule="shortest",
+    size=(800, 1333),
+    rounding="floor",
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+_BGR = Preprocess(
+    rule="shortest",
+    size=(800, 1333),
+    antialias=True,
+    channels="bgr",
+    mean=(103.53 / 255, 116.28 / 255, 123.675 / 255),
+    std=(1 / 255, 1 / 255, 1 / 255),
+)
+_TORCHVISION = Config(coco_ids=True, backbone=Backbone(eps=0.0), preprocess=_RGB)
 _TORCHVISION_V2 = Config(
     coco_ids=True,
+    preprocess=_RGB,
     pyramid_norm=True,
     backbone=Backbone(norm="batch"),
     proposals=Proposals(convolutions=2),
     heads=Heads(norm=True, box_convolutions=4),
 )
 _DETECTRON2 = Config(
+    preprocess=_BGR,
     backbone=Backbone(first_strided=True),
     proposals=Proposals(
         rounded=False,
         exact_strides=True,
-        limits=Limits(1000, 1000, smallest=1e-30),
-        training_limits=Limits(2000, 1000, smallest=1e-30),
+        limits=Limits(1000, 1000, smallest=_ANY),
+        training_limits=Limits(2000, 1000, smallest=_ANY),
     ),
     heads=Heads(
         aligned=True,
@@ -153,7 +171,30 @@ VARIANTS: dict[str, Config] = {
     "faster_r50_fpn_v2": replace(_TORCHVISION_V2, masks=False),
     "r50_fpn_d2": _DETECTRON2,
     "r101_fpn": replace(_DETECTRON2, backbone=Backbone((3, 4, 23, 3), first_strided=True)),
-    "x101_32x8d_fpn": replace(_DETECTRON2, backbone=Backbone((3, 4, 23, 3), groups=32, group_width=8)),
+    "x101_32x8d_fpn": replace(
+        _DETECTRON2,
+        backbone=Backbone((3, 4, 23, 3), groups=32, group_width=8),
+        preprocess=msgspec.structs.replace(_BGR, std=(57.375 / 255, 57.12 / 255, 58.395 / 255)),
+    ),
+    "r50_c4": replace(
+        _DETECTRON2,
+        pyramid=False,
+        preprocess=msgspec.structs.replace(_BGR, multiple=1),
+        proposals=replace(
+            _DETECTRON2.proposals,
+            sizes=((32.0, 64.0, 128.0, 256.0, 512.0),),
+            limits=Limits(6000, 1000, smallest=_ANY),
+            training_limits=Limits(12000, 2000, smallest=_ANY),
+        ),
+    ),
+    "cascade_r50_fpn": replace(
+        _DETECTRON2,
+        heads=replace(
+            _DETECTRON2.heads,
+            agnostic=True,
+            box_weights=((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
+        ),
+    ),
     "test": Config(
         classes=2,
         channels=16,
@@ -163,6 +204,7 @@ VARIANTS: dict[str, Config] = {
             limits=Limits(100, 50),
             training_limits=Limits(200, 100),
         ),
+        preprocess=Preprocess(rule="native"),
         heads=Heads(box_hidden=32, mask_convolutions=2, mask_hidden=16, choice=Choice(0.05, 0.5, 20, 1e-2)),
     ),
 }

@@ -12,7 +12,7 @@ Weights: torchvision's are under BSD-3-Clause, detectron2's under CC BY-SA 3.0. 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -32,6 +32,7 @@ from delineate.models._rcnn_heads import (
     convolutions,
     levels_of,
 )
+from delineate.models._rcnn_keys import own_names
 from delineate.nn.anchors import base_anchors, grid_anchors
 from delineate.nn.box_coding import clip, decode
 from delineate.nn.fpn import FPN
@@ -293,11 +294,40 @@ def depends_on_classes(name: str) -> bool:
     )
 
 
+def official(model: MaskRCNN, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint of torchvision or detectron2 under our names; see `_rcnn_keys.own_names`."""
+    return own_names(tensors, model.state_dict())
+
+
 def check_contents(model: MaskRCNN, contents: Contents) -> None:
     """Nothing to refuse: state dicts say no more than their tensors."""
 
 
-WEIGHTS: dict[str, Weights] = {}
+_TV, _TV_LICENCE = "https://download.pytorch.org/models", "BSD-3-Clause"
+_D2, _D2_LICENCE = "https://dl.fbaipublicfiles.com/detectron2", "CC-BY-SA-3.0"
+_SEGMENT = f"{_D2}/COCO-InstanceSegmentation"
+WEIGHTS: dict[str, Weights] = {
+    name: Weights(url, None, _TV_LICENCE if url.startswith(_TV) else _D2_LICENCE, 80, *published)
+    for name, url, published in (
+        ("r50_fpn", f"{_TV}/maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth", (37.9, 34.6)),
+        ("r50_fpn_v2", f"{_TV}/maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth", (47.4, 41.8)),
+        ("faster_r50_fpn", f"{_TV}/fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", (37.0, None)),
+        ("faster_r50_fpn_v2", f"{_TV}/fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", (46.7, None)),
+        ("r50_fpn_d2", f"{_SEGMENT}/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl", (41.0, 37.2)),
+        ("r101_fpn", f"{_SEGMENT}/mask_rcnn_R_101_FPN_3x/138205316/model_final_a3ec72.pkl", (42.9, 38.6)),
+        (
+            "x101_32x8d_fpn",
+            f"{_SEGMENT}/mask_rcnn_X_101_32x8d_FPN_3x/139653917/model_final_2d9806.pkl",
+            (44.3, 39.5),
+        ),
+        ("r50_c4", f"{_SEGMENT}/mask_rcnn_R_50_C4_3x/137849525/model_final_4ce675.pkl", (39.8, 34.4)),
+        (
+            "cascade_r50_fpn",
+            f"{_D2}/Misc/cascade_mask_rcnn_R_50_FPN_3x/144998488/model_final_480dd8.pkl",
+            (44.3, 38.5),
+        ),
+    )
+}
 
 __all__ = [
     "DECODE",
@@ -313,4 +343,5 @@ __all__ = [
     "build",
     "check_contents",
     "depends_on_classes",
+    "official",
 ]

@@ -43,7 +43,7 @@ class FrozenBatchNorm(nn.Module):
         """(B, C, h, w) to the same shape."""
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
-        return x * scale.view(-1, 1, 1).to(x.dtype) + shift.view(-1, 1, 1).to(x.dtype)
+        return torch.addcmul(shift.view(-1, 1, 1).to(x.dtype), x, scale.view(-1, 1, 1).to(x.dtype))
 
 
 class Bottleneck(nn.Module):
@@ -130,12 +130,13 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) to the four stages' features, at strides 4, 8, 16 and 32."""
+        """(B, 3, H, W) to the features of the stages that there are, at strides 4, 8, 16 and 32."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         features = []
-        for stage in range(1, 5):
-            x = self.get_submodule(f"layer{stage}")(x)
-            features.append(x)
+        for name, stage in self.named_children():
+            if name.startswith("layer"):
+                x = stage(x)
+                features.append(x)
         return features
 
     def freeze(self, parts: int) -> None:
