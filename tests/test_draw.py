@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from delineate.draw import OKABE_ITO, colours, draw
 from delineate.instances import Instances
 from delineate.masks import Masks
+from delineate.panoptic import Panoptic
 
 
 def eroded(mask):
@@ -193,3 +194,25 @@ def test_wrong_arguments(options, message):
     given_ = {"image": np.zeros((5, 7)), "instances": Instances((5, 7), [[0, 0, 1, 1]] * 2, [0, 1])} | options
     with pytest.raises(ValueError, match=message):
         draw(given_.pop("image"), given_.pop("instances"), **given_)
+
+
+def test_every_panoptic_segment_has_its_own_colour_and_void_none():
+    """Two cars side by side in front of sky."""
+    street = Panoptic(
+        [[5, 5, 5, 5], [2, 2, 9, 0]],
+        ids=[2, 9, 5],
+        labels=[0, 0, 1],
+        things=[True, True, False],
+        scores=[0.9] * 3,
+    )
+    image = np.full((2, 4, 3), 7, np.uint8)
+    result = draw(image, street, alpha=1, labels=False)
+    want = {2: colours(3)[0], 9: colours(3)[1], 5: colours(3)[2], 0: image[0, 0]}
+    assert all((result[y, x] == want[street.map[y, x]]).all() for y in range(2) for x in range(4))
+    named = np.zeros((200, 300, 3), np.uint8)
+    wide = Panoptic(
+        np.kron(street.map, np.ones((100, 75), np.int32)), street.ids, street.labels, street.things
+    )
+    assert (draw(named, wide, ["car", "sky"]) != draw(named, wide, ["car", "sky"], labels=False)).any()
+    with pytest.raises(ValueError, match=r"instances' size \(2, 4\), got \(3, 4\)"):
+        draw(np.zeros((3, 4), np.uint8), street)

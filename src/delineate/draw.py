@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from delineate._native import _core
 from delineate.image import to_rgb8
 from delineate.instances import Instances
+from delineate.panoptic import Panoptic
 
 # Okabe & Ito, "Color Universal Design" (2008): told apart with every common kind of colour vision. Its black
 # is left out, which says nothing on a dark picture.
@@ -54,7 +55,7 @@ def colours(count: int) -> NDArray[np.uint8]:
 
 def draw(
     image: NDArray[Any],
-    instances: Instances,
+    instances: Instances | Panoptic,
     classes: Sequence[str] | None = None,
     *,
     alpha: float = 0.45,
@@ -65,11 +66,11 @@ def draw(
     """Paint instances over their picture: masks filled and outlined, or boxes where there are no masks.
 
     Colours tell the classes apart, or the objects where all are of one class. Small objects lie on top of
-    large ones.
+    large ones. In a panoptic picture every segment has a colour of its own, and void stays as it is.
 
     Args:
         image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), any dtype that `image.to_rgb8` takes; not changed.
-        instances: What to paint, on a canvas of (H, W).
+        instances: What to paint, on a canvas of (H, W): instances, or a panoptic picture.
         classes: Class names for the labels; None = no names, their numbers are shown.
         alpha: Weight of the colour inside a mask: 0 leaves the picture, 1 covers it.
         outline: Whether to draw the borders in full colour: 1 pixel wide, 2 in pictures of 1000 pixels and
@@ -93,6 +94,9 @@ def draw(
            [115,  80,   0],
            [  0,   0,   0]], dtype=uint8)
     """
+    by_object = isinstance(instances, Panoptic)
+    if isinstance(instances, Panoptic):
+        instances = instances.to_instances(stuff=True)
     canvas = np.array(to_rgb8(image), order="C")
     if canvas.shape[:2] != instances.size:
         raise ValueError(
@@ -104,7 +108,7 @@ def draw(
         raise ValueError(f"draw: labels must be True, False or 'auto', got {labels!r}")
     if classes is not None and len(instances) and instances.labels.max() >= len(classes):
         raise ValueError(f"draw: classes must name label {instances.labels.max()}, got {len(classes)} names")
-    paints = _paints(instances, palette)
+    paints = _paints(instances, palette, by_object=by_object)
     width = 1 if max(instances.size) < 1000 else 2
     if instances.masks is None:
         for box, paint in zip(instances.boxes, paints, strict=True):
@@ -125,10 +129,10 @@ def _hue(index: int) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _paints(instances: Instances, palette: ArrayLike | None) -> NDArray[np.uint8]:
+def _paints(instances: Instances, palette: ArrayLike | None, *, by_object: bool) -> NDArray[np.uint8]:
     """(N, 3): one colour per instance."""
-    several = len(np.unique(instances.labels)) > 1
-    index = instances.labels if several else np.arange(len(instances))
+    by_class = not by_object and len(np.unique(instances.labels)) > 1
+    index = instances.labels if by_class else np.arange(len(instances))
     if palette is None:
         used, place = np.unique(index, return_inverse=True)
         return np.ascontiguousarray(_colours_of(used)[place].reshape(-1, 3))

@@ -139,15 +139,18 @@ class Panoptic:
             None if instances.scores is None else instances.scores[kept],
         )
 
-    def to_instances(self) -> Instances:
+    def to_instances(self, *, stuff: bool = False) -> Instances:
         """The things as instances, in the order of the table; ``ids`` are the segment ids.
 
         ``crowd`` is None if no thing is a crowd.
 
+        Args:
+            stuff: Stuff counts, too.
+
         >>> Panoptic([[1, 1, 2]], ids=[1, 2], labels=[4, 0], things=[True, False]).to_instances().boxes
         array([[0., 0., 2., 1.]], dtype=float32)
         """
-        things = self.things
+        things = self.things | stuff
         crowd = self.crowd[things]
         return Instances.of(
             _masks(self.map, self.ids[things]),
