@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -251,9 +251,7 @@ def prepare(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.float32], t
     >>> prepare(np.zeros((50, 100, 3), np.uint8), 64)[1]
     (32, 64)
     """
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
-    content = max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
+    content = fitted(image.shape[:2], side)
     resized = Image.fromarray(image).resize(content[::-1], Image.Resampling.BILINEAR)
     pixels = np.zeros((1, 3, side, side), np.float32)
     for channel in range(3):
@@ -262,6 +260,17 @@ def prepare(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.float32], t
             STD[channel]
         )
     return pixels, content
+
+
+def fitted(size: Sequence[int], side: int) -> tuple[int, int]:
+    """(height, width) of a picture whose longest side is scaled to `side`.
+
+    >>> fitted((50, 100), 64)
+    (32, 64)
+    """
+    scale = side / max(size)
+    height, width = (max(int(length * scale + 0.5), 1) for length in size)
+    return height, width
 
 
 def mask_logits(masks: Masks, content: tuple[int, int], side: int, cells: int) -> NDArray[np.float32]:

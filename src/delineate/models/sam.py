@@ -9,7 +9,7 @@ which computes the same without a matrix of all pairs of cells. Variant of our o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from delineate.models import Weights
 from delineate.models._checkpoint import Contents
+from delineate.models._sam_pyramid import COARSEST, STRIDE, PyramidEncoder
 from delineate.models._sam_blocks import ChannelNorm, GridBlock, Perceptron, TwoWayTransformer
 from delineate.prompt import Network
 
@@ -41,6 +42,7 @@ class Config:
     decoder_hidden: int = 2048
     mask_channels: int = 16  # inside the encoder of mask prompts
     candidates: int = 3  # masks for an ambiguous prompt, beside the single one
+    pyramid: bool = False  # a convolutional encoder instead of the ViT; `width` to `window` say nothing then
 
     def __post_init__(self) -> None:
         """Check the ranges; they may come from a file."""
@@ -55,11 +57,21 @@ class Config:
                 "sam.Config: width and embedding must be multiples of heads and 8 * decoder_heads, "
                 f"got {self.width}, {self.embedding} for {self.heads}, {self.decoder_heads}"
             )
+        if self.pyramid and (self.patch != STRIDE or self.side % COARSEST):
+            raise ValueError(
+                f"sam.Config: a pyramid must have patch {STRIDE} and a side that is a multiple of {COARSEST}, "
+                f"got {self.patch} and {self.side}"
+            )
 
     @property
     def cells(self) -> int:
         """Cells per side of an embedding; a mask of the decoder has four times as many."""
         return self.side // self.patch
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels per cell; sides of training samples are multiples of the largest."""
+        return (self.patch, COARSEST) if self.pyramid else (self.side,)
 
 
 class Prompts(NamedTuple):
@@ -169,10 +181,13 @@ class PromptEncoder(nn.Module):
         """What stands for a mask where there is none, (1, embedding, 1, 1)."""
         return self.no_mask_embed.weight[:, :, None, None]
 
-    def grid(self) -> Tensor:
-        """Positions of the picture's cells, (1, cells * cells, embedding)."""
-        line = (torch.arange(self.cells).to(self.no_mask_embed.weight) + 0.5) / self.cells
-        y, x = torch.meshgrid(line, line, indexing="ij")
+    def grid(self, shape: Sequence[int], corner: tuple[int, int] = (0, 0)) -> Tensor:
+        """Positions of h x w cells, (1, h * w, embedding); `corner` is the place of the first one, row and column."""
+        y, x = (
+            (torch.arange(start, start + length).to(self.no_mask_embed.weight) + 0.5) / self.cells
+            for start, length in zip(corner, shape, strict=True)
+        )
+        y, x = torch.meshgrid(y, x, indexing="ij")
         waves: Tensor = self.pe_layer(torch.stack((x, y), -1))
         return waves.flatten(0, 1)[None]
 
@@ -220,7 +235,9 @@ class Sam(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.image_encoder = ImageEncoder(config)
+        self.image_encoder = (
+            PyramidEncoder(config.embedding) if config.pyramid else ImageEncoder(config)
+        )
         self.prompt_encoder = PromptEncoder(config)
         self.mask_decoder = MaskDecoder(config)
 
@@ -235,17 +252,22 @@ class Sam(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Normalised pictures (B, 3, side, side), zeros beyond their content, to (B, embedding, cells, cells).
 
+        A pyramid also takes windows of the canvas, whose sides are multiples of its coarsest stride.
+
         Raises:
             ValueError: If the shape does not fit.
         """
-        side = self.config.side
-        if images.shape[1:] != (3, side, side):
+        side, coarsest = self.config.side, self.config.strides[-1]
+        if images.shape[1] != 3 or any(length % coarsest or length > side for length in images.shape[2:]):
             raise ValueError(f"sam: images must have shape (B, 3, {side}, {side}), got {tuple(images.shape)}")
         embedding: Tensor = self.image_encoder(images)
         return embedding
 
-    def decode(self, embedding: Tensor, prompts: Prompts) -> Outputs:
+    def decode(self, embedding: Tensor, prompts: Prompts, corner: tuple[int, int] = (0, 0)) -> Outputs:
         """Masks of P prompts on embeddings (P or 1, embedding, cells, cells).
+
+        Embeddings of windows have fewer cells; `corner` is then the window's first cell on the canvas, row and
+        column, and points are still in pixels of the canvas.
 
         Raises:
             ValueError: If no prompt is given, or if shapes do not fit.
@@ -265,7 +287,7 @@ class Sam(nn.Module):
             tokens = encoder.points(points, labels)
         dense = encoder.no_mask() if masks is None else encoder.masks(masks)
         embedding = (embedding + dense).expand(len(tokens), -1, -1, -1)
-        out: Outputs = self.mask_decoder(embedding, encoder.grid(), tokens)
+        out: Outputs = self.mask_decoder(embedding, encoder.grid(embedding.shape[2:], corner), tokens)
         return out
 
 
@@ -323,6 +345,14 @@ VARIANTS: dict[str, Config] = {
     "vit_b": Config(),
     "vit_l": Config(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
     "vit_h": Config(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
+    # For CPUs: 2.6 million parameters.
+    "tiny": Config(
+        pyramid=True,
+        side=512,
+        embedding=128,
+        decoder_heads=4,
+        decoder_hidden=512,
+    ),
     "test": Config(
         width=32,
         depth=3,

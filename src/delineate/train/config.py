@@ -48,6 +48,17 @@ class Optimiser(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ema_ramp: int = 500  # steps over which that decay is reached
 
 
+class Prompting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How promptable models learn; other models do not look at it."""
+
+    objects: int = 16  # objects asked for per picture, at most
+    rounds: int = 11  # answers per object; each after the first adds a click where the one before was wrong
+    boxes: float = 0.5  # share of the first prompts that are boxes; the others are clicks
+    feedback: float = 1.0  # share of the rounds in which the last answer comes back as a mask prompt
+    freeze: bool = False  # the picture encoder keeps its weights
+    lora: int = 0  # rank of the low-rank changes to a frozen encoder's attention; 0 = none
+
+
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A training run. `load_config` reads it from TOML; unknown keys are errors.
 
@@ -59,6 +70,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     model: ModelChoice = ModelChoice()
     optimiser: Optimiser = Optimiser()
     augment: Augment = Augment()
+    prompts: Prompting = Prompting()
     epochs: int = 100
     batch: int = 8
     size: int = 640  # side of the square training samples, input pixels; a multiple of the largest stride
@@ -136,6 +148,8 @@ def _check(config: TrainConfig, where: str | Path) -> None:
             raise FormatError(
                 where, f"optimiser.{name}", f"must be positive, got {getattr(config.optimiser, name)}."
             )
+    if config.prompts.objects < 1 or config.prompts.rounds < 1 or config.prompts.lora < 0:
+        raise FormatError(where, "prompts", "must have at least one object and one round, and lora of at least 0.")
     low, high = config.augment.scale
     if not 0 < low <= high:
         raise FormatError(
@@ -150,7 +164,7 @@ def _explain(message: str) -> str:
     wrong = message.split("`")[1]
     known = [
         field.name
-        for struct in (TrainConfig, Data, ModelChoice, Optimiser, Augment)
+        for struct in (TrainConfig, Data, ModelChoice, Optimiser, Augment, Prompting)
         for field in msgspec.structs.fields(struct)
     ]
     close = difflib.get_close_matches(wrong, known, n=1)

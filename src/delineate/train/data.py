@@ -16,9 +16,11 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.image import read_image
 from delineate.modelfile import Preprocess
+from delineate.instances import Instances
 from delineate.models import Target
+from delineate.prompt import fitted
 from delineate.train.config import TrainConfig
-from delineate.transforms import Augment, Sample, augment, samples_needed
+from delineate.transforms import Augment, Sample, augment, resize, samples_needed
 
 
 class Batch(NamedTuple):
@@ -35,10 +37,13 @@ class Pictures:
         dataset: Records with pictures and masks.
         gigabytes: The bound on the decoded pictures that are kept.
         preprocess: Its contrast stretch is applied, so that training sees what prediction will see; None for none.
+        side: The longest side is scaled to so many pixels, as promptable models see pictures; 0 = left as it is.
     """
 
-    def __init__(self, dataset: Dataset, gigabytes: float, preprocess: Preprocess | None = None) -> None:
-        self.dataset = dataset
+    def __init__(
+        self, dataset: Dataset, gigabytes: float, preprocess: Preprocess | None = None, *, side: int = 0
+    ) -> None:
+        self.dataset, self._side = dataset, side
         self._preprocess = preprocess
         self._left = int(gigabytes * 1e9)
         self._kept: dict[int, NDArray[np.uint8]] = {}
@@ -50,11 +55,16 @@ class Pictures:
             image = read_picture(record)
             if self._preprocess is not None:
                 image = self._preprocess.stretched(image)
+            if self._side:
+                image, _ = resize((image, Instances.empty(record.size)), fitted(record.size, self._side))
             if image.nbytes <= self._left:
                 self._left -= image.nbytes
                 self._kept[index] = image
-        instances = record.instances
-        return image, instances if instances.crowd is None else instances[~instances.crowd]
+        instances = record.instances if record.instances.crowd is None else record.instances[~record.instances.crowd]
+        if instances.size != image.shape[:2] and instances.masks is not None:
+            masks = instances.masks.resize((image.shape[0], image.shape[1]))
+            instances = instances.replace(size=masks.size, masks=masks, boxes=masks.boxes)
+        return image, instances
 
 
 def read_picture(record: Record) -> NDArray[np.uint8]:

@@ -24,8 +24,9 @@ from delineate import models
 from delineate.errors import DelineateError, FormatError, RuntimeFailure
 from delineate.formats import coco
 from delineate.modelfile import Preprocess
+from delineate.models import Target
 from delineate.postprocess.decode import Thresholds
-from delineate.train import checkpoint
+from delineate.train import checkpoint, prompts
 from delineate.train.checkpoint import AVERAGE, MODEL, OPTIMISER, Average, Header
 from delineate.train.config import Optimiser, TrainConfig
 from delineate.train.data import Batch, Pictures, batches, check_classes, check_trainable
@@ -65,6 +66,18 @@ class _Run:
     step: int = 0  # optimiser steps done
     best: float = -1.0
 
+    @property
+    def prompted(self) -> bool:
+        return models.takes_prompts(self.config.model.name.partition("-")[0])
+
+    def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = (
+            prompts.losses(self.model, images, targets, self.config.prompts)
+            if self.prompted
+            else self.model.losses(images, targets)
+        )
+        return found
+
 
 def fit(
     config: TrainConfig,
@@ -90,7 +103,10 @@ def fit(
         RuntimeFailure: Out of memory, or the loss is no longer a number; the message names the remedy.
         DelineateError: `folder` holds another run, or none to resume.
     """
-    train, val = _pictures(config)
+    family, _, _ = config.model.name.partition("-")
+    prompted = family in models.families() and models.takes_prompts(family)
+    side = models.family(family).VARIANTS[config.model.name.partition("-")[2]].side if prompted else 0
+    train, val = _pictures(config, side)
     _prepare_folder(folder, config, resume)
     run = _start(config, train.dataset.classes)
     if resume:
@@ -118,7 +134,7 @@ def fit(
     return folder / "best.safetensors"
 
 
-def _pictures(config: TrainConfig) -> tuple[Pictures, Pictures | None]:
+def _pictures(config: TrainConfig, side: int) -> tuple[Pictures, Pictures | None]:
     if not config.data.train:
         raise FormatError(
             "configuration", "data.train", "must name an annotation file to learn from, got nothing."
@@ -131,8 +147,8 @@ def _pictures(config: TrainConfig) -> tuple[Pictures, Pictures | None]:
         truth = coco.read(root / config.data.val)
         check_trainable(truth, str(root / config.data.val))
         check_classes(train.classes, truth.classes, str(root / config.data.val))
-        val = Pictures(truth, config.data.cache / 4)
-    return Pictures(train, config.data.cache, Preprocess(stretch=config.stretch)), val
+        val = Pictures(truth, config.data.cache / 4, Preprocess(stretch=config.stretch) if side else None, side=side)
+    return Pictures(train, config.data.cache, Preprocess(stretch=config.stretch), side=side), val
 
 
 def _prepare_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
@@ -152,7 +168,8 @@ def _start(config: TrainConfig, classes: tuple[str, ...]) -> _Run:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
-    model = models.build(config.model.name, classes=len(classes))
+    prompted = models.takes_prompts(config.model.name.partition("-")[0])
+    model = models.build(config.model.name, **({} if prompted else {"classes": len(classes)}))
     if config.model.weights:
         for line in models.load_weights(model, Path(config.model.weights)):
             log.warning("%s", line)
@@ -260,7 +277,7 @@ def _backward(run: _Run, batch: Batch) -> dict[str, float]:
         for target in batch.targets
     ]
     with torch.autocast(run.device.type, dtype=run.precision, enabled=run.precision is not torch.float32):
-        losses: dict[str, Tensor] = run.model.losses(images, targets)
+        losses: dict[str, Tensor] = run.losses(images, targets)
         loss = torch.stack(list(losses.values())).sum()
     run.scaler.scale(loss / run.config.optimiser.accumulate).backward()  # type: ignore[no-untyped-call]
     return {"loss": float(loss.detach()), **{name: float(value.detach()) for name, value in losses.items()}}
@@ -307,6 +324,8 @@ def _validate(run: _Run, val: Pictures | None) -> dict[str, float]:
     run.model.load_state_dict(run.average.tensors)
     run.model.eval()
     try:
+        if run.prompted:
+            return prompts.validate(run.model, val)
         thresholds = Thresholds(score=config.score, iou=config.iou, max_detections=config.max_detections)
         report = validate(run.model, val, preprocess_of(run.model, config), thresholds)
     finally:
@@ -321,7 +340,7 @@ def preprocess_of(model: nn.Module, config: TrainConfig) -> Preprocess:
 
 
 def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
-    score = metrics.get("mask_ap", math.nan)
+    score = metrics.get("clicks3_iou" if run.prompted else "mask_ap", math.nan)
     improved = not math.isnan(score) and score > run.best
     if improved:
         run.best = score
