@@ -66,7 +66,8 @@ def outline(rng, radius):
     if kind < 0.45:  # blob: a radius that wobbles
         angles = np.linspace(0, 2 * np.pi, 72, endpoint=False)
         wobble = sum(
-            rng.normal(0, 0.35 / order) * np.cos(order * angles + rng.uniform(0, 6.3)) for order in range(2, 8)
+            rng.normal(0, 0.35 / order) * np.cos(order * angles + rng.uniform(0, 6.3))
+            for order in range(2, 8)
         )
         radii = radius * np.clip(1 + wobble * rng.uniform(0, 1), 0.25, 2)
         xy = np.stack((np.cos(angles), np.sin(angles)), 1) * radii[:, None]

@@ -97,7 +97,9 @@ class _Decoder(nn.Module):
         encoder = self.model.prompt_encoder
         tokens = encoder.points(point_coords, point_labels)
         dense = has_mask_input * encoder.masks(mask_input) + (1 - has_mask_input) * encoder.no_mask()
-        outputs = self.model.mask_decoder(image_embeddings + dense, encoder.grid(image_embeddings.shape[2:]), tokens)
+        outputs = self.model.mask_decoder(
+            image_embeddings + dense, encoder.grid(image_embeddings.shape[2:]), tokens
+        )
         return outputs.ious, outputs.logits
 
 

@@ -1,12 +1,12 @@
-"""A small convolutional encoder of pictures for promptable models: the body of `yolo_seg`, fused at stride 16.
+"""Parts of a small promptable model: a convolutional encoder of pictures, and prompts that are drawn.
 
-The layers have the widths and names of ``yolo_seg-nuclei`` down to the top-down path, so that a network which
+The encoder is the body of `yolo_seg`, fused at stride 16. Its layers have the widths and names of ``yolo_seg-nuclei`` down to the top-down path, so that a network which
 already sees edges may be the start (`start_from`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,22 +31,21 @@ class PyramidEncoder(nn.Module):
 
     def __init__(self, embedding: int) -> None:
         super().__init__()
-        small, deep = ({"shortcut": True, "ratio": 0.5} for _ in range(2))
         self.body = nn.ModuleDict(
             {
                 "0": Conv(3, 8, 3, 2),
                 "1": Conv(8, 24, 3, 2),
-                "2": Chain(24, 64, 16, [Bottleneck(16, **small)]),
+                "2": Chain(24, 64, 16, [Bottleneck(16, shortcut=True, ratio=0.5)]),
                 "3": Conv(64, 64, 3, 2),
-                "4": Chain(64, 128, 32, [Bottleneck(32, **small)]),
+                "4": Chain(64, 128, 32, [Bottleneck(32, shortcut=True, ratio=0.5)]),
                 "5": Conv(128, 128, 3, 2),
                 "6": Chain(128, 128, 64, [C3k(64)]),
                 "7": Conv(128, 256, 3, 2),
                 "8": Chain(256, 256, 128, [C3k(128)]),
                 "9": SPPF(256, 256),
                 "10": C2PSA(256, 1),
-                "13": Chain(384, 128, 64, [Bottleneck(64, **deep)]),
-                "16": Chain(256, 64, 32, [Bottleneck(32, **deep)]),
+                "13": Chain(384, 128, 64, [Bottleneck(64, shortcut=True, ratio=0.5)]),
+                "16": Chain(256, 64, 32, [Bottleneck(32, shortcut=True, ratio=0.5)]),
             }
         )
         self.fine = nn.Conv2d(64, embedding, 4, 4, bias=False)  # where in a cell the edges are
@@ -102,3 +101,71 @@ def start_from(encoder: PyramidEncoder, tensors: Mapping[str, Tensor]) -> None:
             weight, bias = weight * std, bias + (weight * mean).sum((1, 2, 3))
         module.conv.weight.copy_(weight)
         module.bn.bias.copy_(bias)
+
+
+class Drawing(nn.Module):
+    """Clicks and boxes drawn on the grid of a mask, as a map that is added to the picture's embedding.
+
+    Without it, a click is a token alone, and a small network takes very long to learn where it points.
+
+    Args:
+        width: Channels of the result.
+        patch: Input pixels per cell of the embedding; the grid drawn on has a quarter of it.
+    """
+
+    def __init__(self, width: int, patch: int) -> None:
+        super().__init__()
+        self.pixel = patch / 4
+        self.down = nn.Sequential(
+            nn.Conv2d(5, 16, 2, 2),
+            ChannelNorm(16),
+            nn.GELU(),
+            nn.Conv2d(16, 32, 2, 2),
+            ChannelNorm(32),
+            nn.GELU(),
+            nn.Conv2d(32, width, 1),
+        )
+
+    def forward(self, points: Tensor, labels: Tensor, shape: Sequence[int], corner: tuple[int, int]) -> Tensor:
+        """Points (P, N, 2) with labels (P, N) as in `sam.Prompts` to (P, width, *shape).
+
+        Args:
+            points: x, y in input pixels.
+            labels: 1, 0, 2, 3 or -1.
+            shape: Rows and columns of the embedding.
+            corner: Place of its first cell on the canvas, row and column.
+        """
+        dy, dx = (
+            (torch.arange(4 * length).to(points) + 0.5 + 4 * start) * self.pixel - points[..., axis, None] - 0.5
+            for axis, length, start in ((1, shape[0], corner[0]), (0, shape[1], corner[1]))
+        )  # (P, N, rows) and (P, N, columns)
+        planes = []
+        for label in (1, 0):
+            chosen = (labels == label).to(points)[..., None]
+            for sigma in (2 * self.pixel, 8 * self.pixel):
+                down, across = (torch.exp(-((d / sigma) ** 2) / 2) for d in (dy, dx))
+                planes.append((chosen * down).transpose(1, 2) @ across)
+        first, second = ((labels == label).to(points)[..., None] for label in (2, 3))
+        rows, columns = (
+            (first * torch.sigmoid(d / self.pixel)).sum(1) * (second * torch.sigmoid(-d / self.pixel)).sum(1)
+            for d in (dy, dx)
+        )
+        planes.append(rows[:, :, None] * columns[:, None])
+        out: Tensor = self.down(torch.stack(planes, 1))
+        return out
+
+
+class Mixer(nn.Module):
+    """Neighbouring cells learn of each other (the block of ConvNeXt, Liu et al. 2022, arXiv:2201.03545)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.norm = ChannelNorm(width)
+        self.first = nn.Conv2d(width, 2 * width, 1)
+        self.second = nn.Conv2d(2 * width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, width, h, w) to the same shape."""
+        out: Tensor = x + self.second(F.gelu(self.first(self.norm(self.around(x)))))
+        return out

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from delineate.models import Weights
 from delineate.models._checkpoint import Contents
-from delineate.models._sam_pyramid import COARSEST, STRIDE, PyramidEncoder
+from delineate.models._sam_pyramid import COARSEST, STRIDE, Drawing, Mixer, PyramidEncoder
 from delineate.models._sam_blocks import ChannelNorm, GridBlock, Perceptron, TwoWayTransformer
 from delineate.prompt import Network
 
@@ -43,6 +43,7 @@ class Config:
     mask_channels: int = 16  # inside the encoder of mask prompts
     candidates: int = 3  # masks for an ambiguous prompt, beside the single one
     pyramid: bool = False  # a convolutional encoder instead of the ViT; `width` to `window` say nothing then
+    mixers: int = 0  # blocks between neighbouring cells, before the decoder; clicks are drawn for them
 
     def __post_init__(self) -> None:
         """Check the ranges; they may come from a file."""
@@ -163,6 +164,7 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(channels, width, 1),
         )
         self.no_mask_embed = nn.Embedding(1, width)
+        self.drawing = Drawing(width, config.patch) if config.mixers else None
 
     def points(self, points: Tensor, labels: Tensor) -> Tensor:
         """Points (P, N, 2) with labels (P, N) to tokens (P, N, embedding)."""
@@ -171,6 +173,12 @@ class PromptEncoder(nn.Module):
         index = labels.long() + 1
         tokens: Tensor = waves * (index > 0)[..., None] + kinds[index]
         return tokens
+
+    def drawn(
+        self, points: Tensor, labels: Tensor, shape: Sequence[int], corner: tuple[int, int] = (0, 0)
+    ) -> Tensor | float:
+        """What points add to embeddings of h x w cells, (P, embedding, h, w); nothing in the official variants."""
+        return 0.0 if self.drawing is None else self.drawing(points, labels, shape, corner)
 
     def masks(self, masks: Tensor) -> Tensor:
         """Logits (P, 1, 4 * cells, 4 * cells) to (P, embedding, cells, cells)."""
@@ -198,6 +206,7 @@ class MaskDecoder(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         width, count = config.embedding, config.candidates + 1
+        self.mixers = nn.Sequential(*(Mixer(width) for _ in range(config.mixers)))
         self.iou_token = nn.Embedding(1, width)
         self.mask_tokens = nn.Embedding(count, width)
         self.transformer = TwoWayTransformer(width, config.decoder_heads, config.decoder_hidden)
@@ -215,6 +224,7 @@ class MaskDecoder(nn.Module):
 
     def forward(self, embedding: Tensor, place: Tensor, tokens: Tensor) -> Outputs:
         """Embedding (P, C, h, w) with its positions (1, h * w, C) and prompt tokens (P, N, C) to masks."""
+        embedding = self.mixers(embedding)
         own = torch.cat((self.iou_token.weight, self.mask_tokens.weight))
         tokens = torch.cat((own.expand(tokens.shape[0], -1, -1), tokens), 1)
         picture = embedding.flatten(2).transpose(1, 2)
@@ -235,9 +245,7 @@ class Sam(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.image_encoder = (
-            PyramidEncoder(config.embedding) if config.pyramid else ImageEncoder(config)
-        )
+        self.image_encoder = PyramidEncoder(config.embedding) if config.pyramid else ImageEncoder(config)
         self.prompt_encoder = PromptEncoder(config)
         self.mask_decoder = MaskDecoder(config)
 
@@ -275,19 +283,20 @@ class Sam(nn.Module):
         points, labels, masks = prompts
         if (points is None) != (labels is None) or (points is None and masks is None):
             raise ValueError("sam: prompts must have points with labels, masks, or both")
-        encoder = self.prompt_encoder
         if points is None or labels is None:
-            tokens = embedding.new_zeros((len(masks) if masks is not None else 0, 0, self.config.embedding))
-        elif points.shape != (*labels.shape, 2):
+            count = 0 if masks is None else len(masks)
+            points, labels = embedding.new_zeros(count, 0, 2), embedding.new_zeros(count, 0)
+        if points.shape != (*labels.shape, 2):
             raise ValueError(
                 f"sam: points must have shape (P, N, 2) and labels (P, N), got {tuple(points.shape)} "
                 f"and {tuple(labels.shape)}"
             )
-        else:
-            tokens = encoder.points(points, labels)
+        encoder, shape = self.prompt_encoder, embedding.shape[2:]
+        tokens = encoder.points(points, labels)
         dense = encoder.no_mask() if masks is None else encoder.masks(masks)
+        dense = dense + encoder.drawn(points, labels, shape, corner)
         embedding = (embedding + dense).expand(len(tokens), -1, -1, -1)
-        out: Outputs = self.mask_decoder(embedding, encoder.grid(embedding.shape[2:], corner), tokens)
+        out: Outputs = self.mask_decoder(embedding, encoder.grid(shape, corner), tokens)
         return out
 
 
@@ -345,9 +354,10 @@ VARIANTS: dict[str, Config] = {
     "vit_b": Config(),
     "vit_l": Config(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
     "vit_h": Config(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
-    # For CPUs: 2.6 million parameters.
+    # For CPUs: 2.9 million parameters.
     "tiny": Config(
         pyramid=True,
+        mixers=3,
         side=512,
         embedding=128,
         decoder_heads=4,

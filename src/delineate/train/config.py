@@ -149,7 +149,9 @@ def _check(config: TrainConfig, where: str | Path) -> None:
                 where, f"optimiser.{name}", f"must be positive, got {getattr(config.optimiser, name)}."
             )
     if config.prompts.objects < 1 or config.prompts.rounds < 1 or config.prompts.lora < 0:
-        raise FormatError(where, "prompts", "must have at least one object and one round, and lora of at least 0.")
+        raise FormatError(
+            where, "prompts", "must have at least one object and one round, and lora of at least 0."
+        )
     low, high = config.augment.scale
     if not 0 < low <= high:
         raise FormatError(

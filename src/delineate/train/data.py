@@ -60,7 +60,9 @@ class Pictures:
             if image.nbytes <= self._left:
                 self._left -= image.nbytes
                 self._kept[index] = image
-        instances = record.instances if record.instances.crowd is None else record.instances[~record.instances.crowd]
+        instances = (
+            record.instances if record.instances.crowd is None else record.instances[~record.instances.crowd]
+        )
         if instances.size != image.shape[:2] and instances.masks is not None:
             masks = instances.masks.resize((image.shape[0], image.shape[1]))
             instances = instances.replace(size=masks.size, masks=masks, boxes=masks.boxes)

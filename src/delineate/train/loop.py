@@ -147,7 +147,9 @@ def _pictures(config: TrainConfig, side: int) -> tuple[Pictures, Pictures | None
         truth = coco.read(root / config.data.val)
         check_trainable(truth, str(root / config.data.val))
         check_classes(train.classes, truth.classes, str(root / config.data.val))
-        val = Pictures(truth, config.data.cache / 4, Preprocess(stretch=config.stretch) if side else None, side=side)
+        val = Pictures(
+            truth, config.data.cache / 4, Preprocess(stretch=config.stretch) if side else None, side=side
+        )
     return Pictures(train, config.data.cache, Preprocess(stretch=config.stretch), side=side), val
 
 

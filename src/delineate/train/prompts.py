@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch.nn import functional as F  # noqa: N812  (the name that everybody kno
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from delineate.models import Target
+from delineate.models.sam import Prompts, Sam
 from delineate.prompt import MEAN, STD, prepare
 from delineate.train.config import Prompting
 from delineate.train.data import Pictures
@@ -47,9 +48,7 @@ class Objects(NamedTuple):
     pictures: Tensor  # (P,) index of the picture
 
 
-def losses(
-    model: Any, images: Tensor, targets: Sequence[Target], settings: Prompting
-) -> dict[str, Tensor]:
+def losses(model: Sam, images: Tensor, targets: Sequence[Target], settings: Prompting) -> dict[str, Tensor]:
     """Weighted losses of simulated prompts; their sum is what training minimises.
 
     Random numbers come from torch's generator of the CPU.
@@ -64,10 +63,12 @@ def losses(
         Scalars "focal", "dice" and "iou", float32, means over rounds and objects.
     """
     stride = model.config.side // (4 * model.config.cells)
-    embedding = model.encode(normalise(images))
+    learns = any(value.requires_grad for value in model.image_encoder.parameters())
+    with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+        embedding = model.encode(normalise(images))
     objects = choose(targets, stride, settings.objects, images)
     if not len(objects.truth):
-        nothing = embedding.float().sum() * 0
+        nothing = embedding.float().sum() * 0 + sum(value.sum() for value in model.parameters()) * 0
         return {"focal": nothing, "dice": nothing, "iou": nothing}
     corner = _corner(model, images)
     sums: dict[str, Tensor] = {}
@@ -113,7 +114,7 @@ def choose(targets: Sequence[Target], stride: int, most: int, images: Tensor) ->
 
 
 def rounds(
-    model: Any, embedding: Tensor, objects: Objects, settings: Prompting, corner: tuple[int, int] = (0, 0)
+    model: Sam, embedding: Tensor, objects: Objects, settings: Prompting, corner: tuple[int, int] = (0, 0)
 ) -> list[Answers]:
     """The answers of all rounds, each to the prompts of the ones before and one more click.
 
@@ -124,7 +125,6 @@ def rounds(
         settings: How many rounds, how many boxes.
         corner: First cell of the embedding on the canvas, row and column.
     """
-    prompts_type = _prompts_type(model)
     truth, stride = objects.truth, model.config.side // (4 * model.config.cells)
     embedding = embedding[objects.pictures]
     shift = torch.tensor([corner[1], corner[0]], device=truth.device) * model.config.patch
@@ -132,7 +132,7 @@ def rounds(
     still = torch.randint(1, settings.rounds, ()).item() if settings.rounds > 3 else 0
     masks, made = None, []
     for number in range(settings.rounds):
-        asked = prompts_type((points * stride - 0.5 + shift).float(), labels, masks)
+        asked = Prompts((points * stride - 0.5 + shift).float(), labels, masks)
         logits, ious = model.decode(embedding, asked, corner)
         logits, ious = logits.float(), ious.float()
         chosen = ious[:, 1:].argmax(1) + 1 if number == 0 else torch.zeros_like(labels[:, 0])
@@ -258,7 +258,7 @@ def overlaps(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def validate(model: Any, pictures: Pictures) -> dict[str, float]:
+def validate(model: Sam, pictures: Pictures) -> dict[str, float]:
     """How well a model, in eval mode, answers simulated prompts: always the same ones.
 
     At most eight objects of each picture are asked for. Random numbers are those of a fixed seed; torch's
@@ -295,7 +295,7 @@ def validate(model: Any, pictures: Pictures) -> dict[str, float]:
     return {name: float(torch.cat(values).mean()) if values else math.nan for name, values in found.items()}
 
 
-def _corner(model: Any, images: Tensor) -> tuple[int, int]:
+def _corner(model: Sam, images: Tensor) -> tuple[int, int]:
     """Where on the canvas a window stands: anywhere, so that all positions are learnt."""
     free = [(model.config.side - length) // model.config.patch for length in images.shape[2:]]
     row, column = (int(torch.randint(count + 1, ())) for count in free)
@@ -305,9 +305,3 @@ def _corner(model: Any, images: Tensor) -> tuple[int, int]:
 def _plain_attention(device: torch.device) -> AbstractContextManager[None]:
     """On CPUs the fused kernel is several times slower than products where queries are few."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-def _prompts_type(model: Any) -> Any:
-    from delineate import models
-
-    return models.family(model).Prompts
