@@ -2,15 +2,14 @@
 
     python recipes/click_data.py PATH/TO/dsb2018 PATH/TO/facade640 OUT
 
-OUT gets ``train.json``, ``val.json`` (a few held-out pictures of each kind, for the run's own validation),
-``generated_val.json`` (held-out generated pictures, for benchmarks/clicks.py), generated pictures, links to the real ones,
-and ``start.pt``: a fresh `sam-tiny` whose encoder begins as the embedded nuclei model's.
+OUT gets ``train.json``; ``val.json``, a few held-out pictures of each kind for the run's own validation;
+``generated_val.json``, held-out generated pictures for benchmarks/clicks.py; generated pictures, and links to the
+real ones; ``start.pt``, a fresh `sam-tiny` whose encoder begins as the embedded nuclei model's.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +156,7 @@ def linked(out, annotations, name, step=1):
     for record in list(coco.read(annotations))[::step]:
         path = out / "images" / record.path.name
         if not path.exists():
-            os.symlink(record.path.resolve(), path)
+            path.symlink_to(record.path.resolve())
         source = str(record.attributes.get("modality", name))
         labels = np.zeros(len(record.instances), np.int64)
         instances = Instances.of(record.instances.masks, labels=labels)

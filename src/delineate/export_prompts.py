@@ -97,9 +97,9 @@ class _Decoder(nn.Module):
         encoder = self.model.prompt_encoder
         tokens = encoder.points(point_coords, point_labels)
         dense = has_mask_input * encoder.masks(mask_input) + (1 - has_mask_input) * encoder.no_mask()
-        outputs = self.model.mask_decoder(
-            image_embeddings + dense, encoder.grid(image_embeddings.shape[2:]), tokens
-        )
+        shape = image_embeddings.shape[2:]
+        dense = dense + encoder.drawn(point_coords, point_labels, shape)
+        outputs = self.model.mask_decoder(image_embeddings + dense, encoder.grid(shape), tokens)
         return outputs.ious, outputs.logits
 
 

@@ -92,11 +92,11 @@ def families() -> list[str]:
     return sorted(entry.name for entry in pkgutil.iter_modules(__path__) if not entry.name.startswith("_"))
 
 
-def takes_prompts(name: str) -> bool:
+def takes_prompts(name: str | torch.nn.Module) -> bool:
     """Whether models of a family segment what prompts point at, and know no classes.
 
     Args:
-        name: Name of the family.
+        name: Name of the family, or a model of it.
 
     Raises:
         ValueError: If there is no such family.
@@ -140,7 +140,8 @@ def build(name: str, **changes: Any) -> torch.nn.Module:
 
     Args:
         name: "family-variant", as `names` lists them.
-        **changes: Fields of the family's `Config` that differ from the variant, such as ``classes=3``.
+        **changes: Fields of the family's `Config` that differ from the variant, such as ``classes=3`` (which
+            families that know no classes ignore).
 
     Raises:
         ValueError: If there is no such model, no such field, or a value out of range.
@@ -152,6 +153,8 @@ def build(name: str, **changes: Any) -> torch.nn.Module:
     if prefix not in families() or variant not in family(prefix).VARIANTS:
         raise ValueError(f"models.build: name must be one of {_choices(name, names())}")
     module = family(prefix)
+    if takes_prompts(prefix):
+        changes.pop("classes", None)
     known = [field.name for field in dataclasses.fields(module.Config)]
     for field in changes:
         if field not in known:

@@ -56,7 +56,7 @@ def add(model: nn.Module, rank: int, name: str = "qkv") -> int:
     if not layers:
         raise ValueError(f"lora: the encoder must have linear layers named {name!r}, got none. Use lora=0.")
     for layer in layers:
-        change = LowRank(*layer.weight.shape, rank).to(layer.weight.device)
+        change = LowRank(layer.out_features, layer.in_features, rank).to(layer.weight.device)
         parametrize.register_parametrization(layer, "weight", change)
     return len(layers)
 

@@ -1,7 +1,8 @@
 """Parts of a small promptable model: a convolutional encoder of pictures, and prompts that are drawn.
 
-The encoder is the body of `yolo_seg`, fused at stride 16. Its layers have the widths and names of ``yolo_seg-nuclei`` down to the top-down path, so that a network which
-already sees edges may be the start (`start_from`).
+The encoder is the body of `yolo_seg`, fused at stride 16. Its layers have the widths and names of
+``yolo_seg-nuclei`` down to the top-down path, so that a network which already sees edges may be the start
+(`start_from`).
 """
 
 from __future__ import annotations
@@ -126,7 +127,9 @@ class Drawing(nn.Module):
             nn.Conv2d(32, width, 1),
         )
 
-    def forward(self, points: Tensor, labels: Tensor, shape: Sequence[int], corner: tuple[int, int]) -> Tensor:
+    def forward(
+        self, points: Tensor, labels: Tensor, shape: Sequence[int], corner: tuple[int, int]
+    ) -> Tensor:
         """Points (P, N, 2) with labels (P, N) as in `sam.Prompts` to (P, width, *shape).
 
         Args:
@@ -136,7 +139,9 @@ class Drawing(nn.Module):
             corner: Place of its first cell on the canvas, row and column.
         """
         dy, dx = (
-            (torch.arange(4 * length).to(points) + 0.5 + 4 * start) * self.pixel - points[..., axis, None] - 0.5
+            (torch.arange(4 * length).to(points) + 0.5 + 4 * start) * self.pixel
+            - points[..., axis, None]
+            - 0.5
             for axis, length, start in ((1, shape[0], corner[0]), (0, shape[1], corner[1]))
         )  # (P, N, rows) and (P, N, columns)
         planes = []

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from delineate.models import Weights
 from delineate.models._checkpoint import Contents
-from delineate.models._sam_pyramid import COARSEST, STRIDE, Drawing, Mixer, PyramidEncoder
 from delineate.models._sam_blocks import ChannelNorm, GridBlock, Perceptron, TwoWayTransformer
+from delineate.models._sam_pyramid import COARSEST, STRIDE, Drawing, Mixer, PyramidEncoder
 from delineate.prompt import Network
 
 PROMPTS = True  # a family of `models.takes_prompts`

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.image import read_image
-from delineate.modelfile import Preprocess
 from delineate.instances import Instances
+from delineate.modelfile import Preprocess
 from delineate.models import Target
 from delineate.prompt import fitted
 from delineate.train.config import TrainConfig

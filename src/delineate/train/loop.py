@@ -25,6 +25,7 @@ from delineate.errors import DelineateError, FormatError, RuntimeFailure
 from delineate.formats import coco
 from delineate.modelfile import Preprocess
 from delineate.models import Target
+from delineate.models._lora import merged
 from delineate.postprocess.decode import Thresholds
 from delineate.train import checkpoint, prompts
 from delineate.train.checkpoint import AVERAGE, MODEL, OPTIMISER, Average, Header
@@ -68,7 +69,7 @@ class _Run:
 
     @property
     def prompted(self) -> bool:
-        return models.takes_prompts(self.config.model.name.partition("-")[0])
+        return models.takes_prompts(self.model)
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         found: dict[str, Tensor] = (
@@ -103,9 +104,8 @@ def fit(
         RuntimeFailure: Out of memory, or the loss is no longer a number; the message names the remedy.
         DelineateError: `folder` holds another run, or none to resume.
     """
-    family, _, _ = config.model.name.partition("-")
-    prompted = family in models.families() and models.takes_prompts(family)
-    side = models.family(family).VARIANTS[config.model.name.partition("-")[2]].side if prompted else 0
+    with torch.device("meta"):
+        side = getattr(models.build(config.model.name).config, "side", 0)  # of a promptable model
     train, val = _pictures(config, side)
     _prepare_folder(folder, config, resume)
     run = _start(config, train.dataset.classes)
@@ -170,11 +170,11 @@ def _start(config: TrainConfig, classes: tuple[str, ...]) -> _Run:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
-    prompted = models.takes_prompts(config.model.name.partition("-")[0])
-    model = models.build(config.model.name, **({} if prompted else {"classes": len(classes)}))
+    model = models.build(config.model.name, classes=len(classes))
     if config.model.weights:
         for line in models.load_weights(model, Path(config.model.weights)):
             log.warning("%s", line)
+    prompts.adapt(model, config.prompts)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = _precision(config.precision, device)
     optimiser = _optimiser(model, config.optimiser)
@@ -357,7 +357,7 @@ def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
         config=msgspec.to_builtins(run.config),
     )
     if improved or not (folder / "best.safetensors").exists() or run.best < 0:
-        checkpoint.write(folder / "best.safetensors", run.average.tensors, header)
+        checkpoint.write(folder / "best.safetensors", merged(run.average.tensors), header)
     tensors = {
         **checkpoint.prefixed(run.model.state_dict(), MODEL),
         **checkpoint.prefixed(run.average.tensors, AVERAGE),

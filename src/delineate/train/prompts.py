@@ -19,11 +19,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from delineate.models import Target
+from delineate import models
+from delineate.models import Target, _lora
 from delineate.models.sam import Prompts, Sam
 from delineate.prompt import MEAN, STD, prepare
 from delineate.train.config import Prompting
@@ -77,6 +78,22 @@ def losses(model: Sam, images: Tensor, targets: Sequence[Target], settings: Prom
             for name, value in score(answers, objects.truth).items():
                 sums[name] = sums.get(name, torch.zeros((), device=images.device)) + value
     return {name: value / settings.rounds for name, value in sums.items()}
+
+
+def adapt(model: nn.Module, settings: Prompting) -> None:
+    """Freeze the encoder of a promptable model, and give it low-rank changes, as far as the settings ask for it.
+
+    Other models are left as they are.
+
+    Raises:
+        ValueError: Low-rank changes are wanted, but the encoder has no attention that could take them.
+    """
+    if not models.takes_prompts(model) or not (settings.freeze or settings.lora):
+        return
+    encoder = model.get_submodule("image_encoder")
+    encoder.requires_grad_(False)
+    if settings.lora:
+        _lora.add(encoder, settings.lora)
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -1,0 +1,263 @@
+"""Learning from simulated clicks: the losses, the simulation, what learns, and that it learns."""
+
+# ruff: noqa: E402  (torch is optional)
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra [torch]")
+
+from synthetic import nuclei, nuclei_dataset
+
+from delineate import models
+from delineate.formats import coco
+from delineate.instances import Instances
+from delineate.masks import Masks
+from delineate.models import Target, _lora
+from delineate.models.sam import Prompts
+from delineate.train import checkpoint, fit, load_config, prompts
+from delineate.train.config import Prompting
+from delineate.train.data import Pictures
+
+SIDE = 128
+
+
+@pytest.fixture(autouse=True)
+def fixed():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+def batch(count=2, objects=6, radius=(9.0, 16.0), side=SIDE):
+    pictures, targets = [], []
+    for seed in range(count):
+        image, found = nuclei(seed, (side, side), objects, radius=radius)
+        pictures.append(torch.from_numpy(image).permute(2, 0, 1).float() / 255)
+        targets.append(Target(torch.tensor(found.boxes), torch.tensor(found.labels), found.masks))
+    return torch.stack(pictures), targets
+
+
+def truth_of(count=2, **options):
+    images, targets = batch(count, **options)
+    return prompts.choose(targets, 4, 99, images).truth
+
+
+def test_focal_loss_is_the_formula_for_bits():
+    logits = torch.randn(2, 3, 5)
+    truth = (torch.rand(2, 3, 5) > 0.5).float()
+    share = logits.sigmoid()
+    right = torch.where(truth > 0, share, 1 - share)
+    alpha = torch.where(truth > 0, 0.25, 0.75)
+    expected = (-alpha * (1 - right) ** 2 * right.log()).mean((1, 2))
+    torch.testing.assert_close(prompts.focal_loss(logits, truth), expected)
+
+
+def test_focal_loss_of_a_share_is_least_at_the_share():
+    shares = torch.linspace(0.01, 0.99, 99)
+    losses = prompts.focal_loss(shares.logit().view(-1, 1, 1), torch.tensor([[0.3]]))
+    assert shares[losses.argmin()] == pytest.approx(0.3)
+
+
+def test_dice_loss_of_a_drawing():
+    found = torch.tensor([[1.0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    truth = torch.tensor([[0.0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    loss = prompts.dice_loss((found * 2 - 1) * 99, truth)
+    assert loss.item() == pytest.approx(1 - (2 * 2 + 1) / (4 + 4 + 1))
+
+
+def test_overlaps_are_ious_of_halves():
+    logits = torch.tensor([[[1.0, -1.0], [1.0, -1.0]], [[-1.0, -1.0], [-1.0, -1.0]]])
+    assert prompts.overlaps(logits, torch.tensor([[0.6, 0.4], [0.2, 0.0]])).tolist() == [0.5, 0.0]
+
+
+def test_truth_is_the_covered_share_of_each_cell():
+    images, targets = batch(1)
+    objects = prompts.choose(targets, 4, 99, images)
+    dense = targets[0].masks.to_dense().reshape(-1, SIDE // 4, 4, SIDE // 4, 4).mean((2, 4))
+    assert len(objects.truth) == len(dense)
+    got = sorted(objects.truth.flatten(1).tolist())
+    np.testing.assert_allclose(got, sorted(dense.reshape(len(dense), -1).tolist()), atol=1e-6)
+
+
+def test_at_most_so_many_objects_of_a_picture_and_none_of_an_empty_one():
+    images, targets = batch(2)
+    empty = Instances.empty((SIDE, SIDE))
+    targets[1] = Target(torch.tensor(empty.boxes), torch.tensor(empty.labels), empty.masks)
+    objects = prompts.choose(targets, 4, 3, images)
+    assert objects.pictures.tolist() == [0, 0, 0]
+
+
+def test_objects_too_small_to_see_are_not_asked_for():
+    masks = Masks.from_boxes([[0, 0, 2, 2], [0, 0, 16, 16]], (SIDE, SIDE))
+    target = Target(torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64), masks)
+    assert len(prompts.choose([target], 4, 9, torch.zeros(1, 3, SIDE, SIDE)).truth) == 1
+
+
+def test_first_clicks_lie_in_their_object():
+    truth = truth_of()
+    points, labels = prompts.first_prompts(truth, 0.0)
+    assert labels.tolist() == [[1, -1]] * len(truth)
+    column, row = points[:, 0].long().unbind(1)
+    assert (truth[torch.arange(len(truth)), row, column] > 0.5).all()
+
+
+def test_first_boxes_are_about_their_object():
+    truth = truth_of()
+    points, labels = prompts.first_prompts(truth, 1.0)
+    assert labels.tolist() == [[2, 3]] * len(truth)
+    boxes = torch.tensor(Masks.from_dense((truth > 0.5).numpy()).boxes)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    away = (points.flatten(1) - boxes).abs()
+    assert (away <= 0.25 * sides.repeat(1, 2) + 1e-4).all()
+    assert away.max() > 0
+
+
+def test_corrections_lie_where_the_answer_is_wrong():
+    truth = torch.zeros(3, 6, 6, dtype=torch.bool)
+    truth[:, 1:4, 1:4] = True
+    found = truth.clone()
+    found[0, 2, 3] = False  # missed
+    found[1, 5, 0] = True  # too much
+    points, labels = prompts.correction(found, truth)
+    assert labels.tolist() == [1, 0, 1]
+    assert points.long()[:2].tolist() == [[3, 2], [0, 5]]
+    column, row = points.long()[2].tolist()
+    assert truth[2, row, column]  # all is right: a click inside
+
+
+@pytest.fixture(params=["sam-test", "sam-tiny"])
+def model(request):
+    return models.build(request.param)
+
+
+def test_losses_are_finite_and_reach_every_parameter(model):
+    images, targets = batch(side=model.config.side if model.config.side == SIDE else 64, radius=(9.0, 12.0))
+    settings, dead = Prompting(objects=3, rounds=3, boxes=0.5), {"all"}
+    for seed in range(20):  # of the candidates only the best one learns, each in its turn
+        torch.manual_seed(seed)
+        torch.nn.init.normal_(model.mask_decoder.mask_tokens.weight)
+        found = prompts.losses(model, images, targets, settings)
+        assert set(found) == {"focal", "dice", "iou"}
+        assert all(value.isfinite() for value in found.values())
+        sum(found.values()).backward()
+        dead = {
+            name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()
+        }
+        if not dead:
+            break
+    assert dead == set()
+
+
+def test_the_same_seed_gives_the_same_losses(model):
+    images, targets = batch(side=SIDE)
+    got = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        got.append(prompts.losses(model.eval(), images, targets, Prompting(objects=2, rounds=5)))
+    assert got[0] == got[1]
+
+
+def test_pictures_without_objects_give_nothing_to_learn():
+    model = models.build("sam-test")
+    images, targets = batch(1)
+    targets = [Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), None)]
+    found = prompts.losses(model, images, targets, Prompting(rounds=1))
+    sum(found.values()).backward()
+    assert all(value == 0 for value in found.values())
+    assert not any(value.grad.any() for value in model.parameters())
+
+
+def test_a_window_has_the_positions_of_its_place_on_the_canvas():
+    encoder = models.build("sam-tiny").prompt_encoder
+    whole = encoder.grid((32, 32)).view(32, 32, -1)
+    part = encoder.grid((4, 6), (10, 20)).view(4, 6, -1)
+    torch.testing.assert_close(part, whole[10:14, 20:26])
+    points, labels = torch.tensor([[[340.0, 180.0], [300, 150], [390, 230]]]), torch.tensor([[1, 2, 3]])
+    whole, part = encoder.drawn(points, labels, (32, 32)), encoder.drawn(points, labels, (4, 6), (10, 20))
+    torch.testing.assert_close(part, whole[:, :, 10:14, 20:26], rtol=1e-3, atol=1e-4)
+
+
+def test_a_frozen_encoder_learns_only_its_low_rank_changes():
+    model = models.build("sam-test")
+    prompts.adapt(model, Prompting(lora=2))
+    images, targets = batch(1)
+    sum(prompts.losses(model, images, targets, Prompting(objects=2, rounds=1)).values()).backward()
+    learnt = {name for name, value in model.image_encoder.named_parameters() if value.grad is not None}
+    assert learnt
+    assert all(name.endswith(("weight.0.up", "weight.0.down")) for name in learnt)
+    assert len(learnt) == 2 * len(model.image_encoder.blocks)
+
+
+def test_merged_weights_compute_what_changed_ones_do():
+    model, plain = models.build("sam-test").eval(), models.build("sam-test").eval()
+    _lora.add(model.image_encoder, 3)
+    for name, value in model.named_parameters():
+        if name.endswith(".up"):
+            torch.nn.init.normal_(value, std=0.1)
+    tensors = _lora.merged(model.state_dict())
+    plain.load_state_dict(tensors)
+    images, asked = torch.rand(1, 3, SIDE, SIDE), Prompts(torch.rand(2, 1, 2) * SIDE, torch.ones(2, 1))
+    with torch.no_grad():
+        torch.testing.assert_close(plain(images, asked).logits, model(images, asked).logits)
+    assert _lora.merged(tensors) == tensors
+
+
+def test_an_encoder_without_attention_takes_no_low_rank_changes():
+    with pytest.raises(ValueError, match="must have linear layers named 'qkv'"):
+        prompts.adapt(models.build("sam-tiny"), Prompting(lora=2))
+
+
+def test_it_learns_two_pictures_by_heart():
+    model = models.build("sam-test", mixers=2)
+    images, targets = batch(2, objects=2, radius=(18.0, 26.0))
+    settings = Prompting(objects=2, rounds=1, boxes=0.0)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    objects = prompts.choose(targets, 4, 9, images)
+    best = 0.0
+    for step in range(300):
+        sum(prompts.losses(model, images, targets, settings).values()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        if step % 20 == 19:
+            with torch.no_grad():
+                (answers,) = prompts.rounds(model, model.encode(prompts.normalise(images)), objects, settings)
+            overlap = prompts.overlaps(answers.logits, objects.truth[:, None])
+            best = overlap[torch.arange(len(overlap)), answers.chosen].mean().item()
+            if best > 0.9:
+                break
+    assert best > 0.9
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    coco.write(nuclei_dataset(folder, count=3, size=(96, 128)), folder / "train.json")
+    return folder
+
+
+def config(data, *overrides):
+    base = ["model.name=sam-test", "data.train=train.json", "data.val=train.json", f"size={SIDE}", "batch=2"]
+    base += ["epochs=1", "threads=1", "tensorboard=false", f"data.root='{data}'", "prompts.rounds=2"]
+    return load_config(overrides=[*base, "prompts.objects=2", *overrides])
+
+
+def test_the_one_loop_trains_promptable_models(data, tmp_path):
+    best = fit(config(data, "prompts.lora=2"), tmp_path / "run")
+    _, header = checkpoint.read(best)
+    assert set(header.metrics) == {"click_iou", "clicks3_iou", "box_iou"}
+    assert models.load(best).name == "sam-test"  # plain weights
+    fit(config(data, "prompts.lora=2", "epochs=2"), tmp_path / "run", resume=True)
+
+
+def test_validation_always_asks_the_same(data):
+    model = models.build("sam-test").eval()
+    pictures = Pictures(coco.read(data / "train.json"), 1.0, side=SIDE)
+    torch.manual_seed(1)
+    first, state = prompts.validate(model, pictures), torch.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert prompts.validate(model, pictures) == first
