@@ -112,6 +112,14 @@ _add(
     "slides.json tiles/ --side 1024 --overlap 128",
     "tiles/annotations.json slides.json --join",
 )
+_add(
+    "annotate",
+    "Make and correct masks on a local web page: clicks, boxes, brush, polygons. Edits are saved at once in the format "
+    "that the folder has, COCO by default. Ctrl+C ends it.",
+    "cells/ --open",
+    "street/ --prompt encoder.onnx decoder.onnx",
+    "data/ --annotations data/train.json --model mine.onnx --port 0",
+)
 _add("sample", "Draw some pictures of a dataset.", "all.json few.json --count 50 --seed 1")
 _add("models", "List the models that are here, and those that can be trained, with their licences.", "")
 

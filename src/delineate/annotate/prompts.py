@@ -1,0 +1,227 @@
+"""Clicks and boxes to masks, by a promptable model or by choosing among an instance model's objects."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from delineate import algebra
+from delineate.boxes import iou
+from delineate.instances import Instances
+from delineate.masks import Masks
+from delineate.predict import Predictor
+from delineate.prompt import PromptPredictor
+
+MAX_POINTS = 64
+"""Points of a prompt."""
+
+REMEMBERED = 6
+"""Pictures whose encoding is kept."""
+
+_FLOOR = 0.15  # score from which an object of the instance model can be chosen by a click
+_LEAST_BOX_IOU = 0.3
+
+
+class Prompt(NamedTuple):
+    """What was pointed at, in continuous pixels: pixel column j covers [j, j + 1).
+
+    Attributes:
+        points: (N, 2) x, y.
+        labels: (N,) 1 inside the object, 0 outside.
+        box: (4,) x0, y0, x1, y1, or None.
+        mask: One mask to refine, or None.
+    """
+
+    points: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    box: NDArray[np.float64] | None = None
+    mask: Masks | None = None
+
+
+class Engine(Protocol):
+    """What answers prompts. `encode` takes long and happens once per picture, `answer` is quick."""
+
+    name: str
+    kind: str
+
+    def encode(self, image: NDArray[np.uint8], /) -> Any:  # noqa: ANN401 - its own affair
+        """What `answer` needs to know of a picture."""
+
+    def answer(self, encoded: Any, prompt: Prompt, /) -> Instances:  # noqa: ANN401 - as above
+        """The candidates, best first; none where there is nothing."""
+
+
+class Promptable:
+    """A pair of networks with the signature of Segment Anything.
+
+    Args:
+        predictor: The pair.
+        name: What to call it on the page.
+    """
+
+    kind = "promptable"
+
+    def __init__(self, predictor: PromptPredictor, name: str) -> None:
+        self.name = name
+        self._predictor, self._lock = predictor, threading.Lock()
+
+    def encode(self, image: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - `prompt.Encoded`
+        """The image embedding."""
+        return self._predictor.encode(image)
+
+    def answer(self, encoded: Any, prompt: Prompt) -> Instances:  # noqa: ANN401 - as above
+        """Three candidates for a single click, else one."""
+        single = len(prompt.points) == 1 and prompt.box is None and prompt.mask is None
+        given = len(prompt.points) > 0
+        with self._lock:
+            self._predictor.use(encoded)
+            found = self._predictor.predict(
+                prompt.points - 0.5 if given else None,  # there, whole numbers are the centres of pixels
+                prompt.labels if given else None,
+                None if prompt.box is None else prompt.box - 0.5,
+                prompt.mask,
+                multimask=single,
+            )
+        assert found.masks is not None  # noqa: S101 - for the type checker
+        assert found.scores is not None  # noqa: S101
+        order = np.argsort(-found.scores, kind="stable")
+        return found[order[found.masks.areas[order] > 0]]
+
+
+class Chooser:
+    """Answers with the objects that an instance model finds: a click takes the one under it.
+
+    Args:
+        predictor: The model, with a low threshold (see `Chooser.load`).
+        name: What to call it on the page.
+    """
+
+    kind = "chooser"
+
+    def __init__(self, predictor: Predictor, name: str) -> None:
+        self.name, self.predictor = name, predictor
+        self.score = predictor.card.thresholds.score
+
+    @classmethod
+    def load(cls, model: str | Path) -> Chooser:
+        """The chooser of an embedded model or an ONNX file."""
+        return cls(Predictor(model, score=_FLOOR), Path(model).stem)
+
+    def encode(self, image: NDArray[np.uint8]) -> Instances:
+        """All objects that may be chosen, by falling score."""
+        return self.predictor.predict(image)
+
+    def answer(self, encoded: Instances, prompt: Prompt) -> Instances:
+        """With a mask to refine or several clicks, objects are joined to it and taken out of it."""
+        if encoded.masks is None or not len(encoded):
+            return encoded[:0]
+        under = [_under(encoded.masks, x, y) for x, y in prompt.points.tolist()]
+        inside = [found for found, label in zip(under, prompt.labels.tolist(), strict=True) if label]
+        outside = [found for found, label in zip(under, prompt.labels.tolist(), strict=True) if not label]
+        if prompt.mask is None and len(inside) == 1 and not outside and prompt.box is None:
+            return encoded[inside[0][:3]]
+        chosen = [int(found[0]) for found in inside if len(found)]
+        if prompt.box is not None:
+            overlap = iou(encoded.boxes, prompt.box[None].astype(np.float32))[:, 0]
+            if overlap.max() >= _LEAST_BOX_IOU:
+                chosen.append(int(overlap.argmax()))
+        removed = [int(found[0]) for found in outside if len(found)]
+        parts = [encoded.masks[chosen], *([] if prompt.mask is None else [prompt.mask])]
+        whole = Masks.concat(parts).union()
+        if removed:
+            whole = algebra.difference(whole, encoded.masks[removed].union())
+        if not whole.areas[0] or (prompt.mask is not None and not chosen and not removed):
+            return encoded[:0]
+        return Instances.of(whole, [0], [1.0])
+
+
+def _under(masks: Masks, x: float, y: float) -> NDArray[np.int64]:
+    """Positions of the masks that cover a point."""
+    boxes = masks.boxes
+    near = (boxes[:, 0] <= x) & (x < boxes[:, 2]) & (boxes[:, 1] <= y) & (y < boxes[:, 3])
+    found = []
+    for n in np.flatnonzero(near).tolist():
+        top, left, crop = masks.crop(n)
+        if crop[int(y) - top, int(x) - left]:
+            found.append(n)
+    return np.array(found, np.int64)
+
+
+class Sessions:
+    """Encodes pictures in the background, one at a time, and remembers a few. Safe to use from several threads.
+
+    Args:
+        engine: What answers.
+        pixels: Number of a picture to its pixels.
+        remembered: Pictures whose encoding is kept.
+    """
+
+    def __init__(
+        self, engine: Engine, pixels: Callable[[int], NDArray[np.uint8]], *, remembered: int = REMEMBERED
+    ) -> None:
+        self.engine = engine
+        self._pixels, self._remembered = pixels, remembered
+        self._known: OrderedDict[tuple[int, str], Future[Any]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+
+    def prepare(self, number: int, version: str) -> Future[Any]:
+        """Start to encode a picture unless that is done or under way.
+
+        Args:
+            number: The picture.
+            version: Of its file.
+        """
+        key = number, version
+        with self._lock:
+            known = self._known.get(key)
+            if known is None or known.cancelled() or (known.done() and known.exception() is not None):
+                for other in self._known.values():
+                    other.cancel()  # what waits is of a picture that nobody looks at any more
+                known = self._known[key] = self._pool.submit(self._encode, number)
+            self._known.move_to_end(key)
+            while len(self._known) > self._remembered:
+                self._known.popitem(last=False)
+        return known
+
+    def _encode(self, number: int) -> Any:  # noqa: ANN401 - as the engine says
+        return self.engine.encode(self._pixels(number))
+
+    def state(self, number: int, version: str) -> str:
+        """Of a picture: "none", "encoding", "ready" or "failed"."""
+        with self._lock:
+            known = self._known.get((number, version))
+        if known is None or known.cancelled():
+            return "none"
+        if not known.done():
+            return "encoding"
+        return "ready" if known.exception() is None else "failed"
+
+    def ask(self, number: int, version: str, prompt: Prompt) -> Instances:
+        """The candidates for a prompt; waits for the encoding.
+
+        Raises:
+            ValueError: Too many points, or none and no box.
+            DelineateError: The picture cannot be read, or the model failed.
+        """
+        if len(prompt.points) > MAX_POINTS:
+            raise ValueError(f"prompt must have at most {MAX_POINTS} points, got {len(prompt.points)}.")
+        if not len(prompt.points) and prompt.box is None:
+            raise ValueError("prompt must have points or a box, got none.")
+        while True:
+            try:
+                encoded = self.prepare(number, version).result(600)
+            except CancelledError:  # another page looked at another picture: it is this one's turn again
+                continue
+            return self.engine.answer(encoded, prompt)
+
+    def close(self) -> None:
+        """End the background thread after what it does now."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,362 @@
+"""What the page asks and what it is told: requests to responses, without sockets."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from delineate import formats, outline
+from delineate.annotate import sheet
+from delineate.annotate.pictures import TILE, VIEW_SIDE, Gallery
+from delineate.annotate.prompts import Chooser, Prompt, Sessions
+from delineate.annotate.sheet import Drop, EditError, Order, Put
+from delineate.annotate.store import Conflict, Store
+from delineate.curate.losses import losses
+from delineate.errors import DelineateError, FormatError
+from delineate.instances import Instances
+
+MAX_EDITS = 20_000
+EXPORTS = (
+    "coco",
+    "yolo",
+    "labelme",
+    "voc",
+    "cvat",
+    "label_studio",
+    "via",
+    "geojson",
+    "label_maps",
+    "png_per_object",
+)
+"""Formats that the page offers; the ones that hold masks and that people ask for."""
+
+_JOINED = 0.5  # IoU with an object that is there already, from which a found one is left out
+
+
+class Request(NamedTuple):
+    """A request that may be answered: it came from our page.
+
+    Attributes:
+        method: "GET" or "POST".
+        path: Without the query.
+        query: Its parameters.
+        body: Of a POST.
+    """
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: bytes = b""
+
+
+class Response(NamedTuple):
+    """An answer.
+
+    Attributes:
+        status: HTTP status.
+        body: Content.
+        type: Media type.
+        headers: Further ones.
+    """
+
+    status: int
+    body: bytes
+    type: str = "application/json"
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class _Edits(msgspec.Struct, forbid_unknown_fields=True):
+    revision: str
+    edits: Annotated[list[Put | Drop | Order], msgspec.Meta(min_length=1, max_length=MAX_EDITS)]
+    key: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+class _Prompt(msgspec.Struct, forbid_unknown_fields=True):
+    points: list[tuple[float, float]] = []
+    labels: list[int] = []
+    box: tuple[float, float, float, float] | None = None
+    mask: str | None = None
+
+
+class _Outline(msgspec.Struct, forbid_unknown_fields=True):
+    counts: str
+    overlap: Annotated[float, msgspec.Meta(ge=0.5, le=1)] = 0.98
+
+
+class _Name(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class _Done(msgspec.Struct, forbid_unknown_fields=True):
+    done: bool
+
+
+class _Empty(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
+class Service:
+    """Everything behind the page of one folder. Safe to use from several threads.
+
+    Args:
+        store: The annotations.
+        gallery: The pictures.
+        sessions: What answers prompts.
+        chooser: The instance model that finds objects by itself, or None.
+    """
+
+    def __init__(self, store: Store, gallery: Gallery, sessions: Sessions, chooser: Chooser | None) -> None:
+        self.store, self.gallery, self.sessions, self.chooser = store, gallery, sessions, chooser
+        own = chooser is not None and sessions.engine is not chooser
+        self._finder = Sessions(chooser, gallery.pixels) if chooser is not None and own else sessions
+
+    def answer(self, request: Request) -> Response:
+        """The response; what goes wrong becomes a status and {"error": what}."""
+        try:
+            for method, pattern, answer in _ROUTES:
+                found = pattern.fullmatch(request.path)
+                if found and method == request.method:
+                    return answer(self, request, *(int(text) for text in found.groups()))
+            return failure(404, "there is nothing here.")
+        except KeyError:
+            return failure(404, "there is no such picture.")
+        except Conflict as error:
+            return failure(409, str(error))
+        except msgspec.MsgspecError as error:
+            return failure(400, f"body must be what this route takes: {error}.")
+        except (EditError, ValueError) as error:
+            return failure(422, str(error))
+        except FormatError as error:
+            return failure(422, f"{error.path.name}: {error.message}")
+        except DelineateError as error:
+            return failure(503, str(error))
+        except OSError as error:
+            return failure(507, f"not saved: {error.strerror or error}.")
+
+    def _folder(self, _: Request) -> Response:
+        store, engine = self.store, self.sessions.engine
+        return _json(
+            {
+                "boot": store.boot,
+                "name": store.root.resolve().name,
+                "format": store.source.format,
+                "file": store.source.path.name,
+                "origin": None if store.source.origin is None else store.source.origin.name,
+                "classes": store.classes,
+                "pictures": store.entries(),
+                "engine": {"name": engine.name, "kind": engine.kind},
+                "model": None if self.chooser is None else self.chooser.name,
+                "problem": store.problem,
+                "exports": EXPORTS,
+            }
+        )
+
+    def _picture(self, _: Request, number: int) -> Response:
+        with self.store.reading():
+            one, revision = self.store.sheet(number), self.store.revision(number)
+            items = list(one.items.items())
+        version = self.gallery.version(number)
+        self.sessions.prepare(number, version)
+        return _json(
+            {
+                "number": number,
+                "height": one.size[0],
+                "width": one.size[1],
+                "revision": revision,
+                "version": version,
+                "view": VIEW_SIDE,
+                "tile": TILE,
+                "items": [_shown(uid, item) for uid, item in items],
+            }
+        )
+
+    def _status(self, _: Request, number: int) -> Response:
+        state = self.sessions.state(number, self.gallery.version(number))
+        return _json({"state": state, "revision": self.store.revision(number), "problem": self.store.problem})
+
+    def _edits(self, request: Request, number: int) -> Response:
+        edits = msgspec.json.decode(request.body, type=_Edits)
+        revision = self.store.edit(number, edits.revision, edits.key, edits.edits)
+        return _json({"revision": revision})
+
+    def _review(self, request: Request, number: int) -> Response:
+        self.store.review(number, msgspec.json.decode(request.body, type=_Done).done)
+        return _json({})
+
+    def _prompt(self, request: Request, number: int) -> Response:
+        given = msgspec.json.decode(request.body, type=_Prompt)
+        size = self.store.sheet(number).size
+        points = np.array(given.points, np.float64).reshape(-1, 2)
+        labels = np.array(given.labels, np.int64)
+        if len(labels) != len(points) or not np.isin(labels, (0, 1)).all():
+            raise ValueError("prompt: labels must be 0 or 1, one for each point.")
+        corners = np.array([*given.points, *([given.box[:2], given.box[2:]] if given.box else [])]).reshape(
+            -1, 2
+        )
+        if not (np.isfinite(corners).all() and (corners >= 0).all() and (corners <= size[::-1]).all()):
+            raise ValueError(f"prompt: points and box must lie in the picture {size[1]} x {size[0]}.")
+        points = np.minimum(points, np.array(size[::-1]) - 0.5)  # the outer edge belongs to the last pixel
+        box = None if given.box is None else np.array(given.box, np.float64)
+        mask = None if given.mask is None else sheet.masks([given.mask], size)
+        found = self.sessions.ask(number, self.gallery.version(number), Prompt(points, labels, box, mask))
+        assert found.masks is not None  # noqa: S101 - for the type checker
+        scores = [1.0] * len(found) if found.scores is None else found.scores.tolist()
+        texts = sheet.counts(found.masks)
+        return _json({"candidates": [{"counts": c, "score": s} for c, s in zip(texts, scores, strict=True)]})
+
+    def _outline(self, request: Request, number: int) -> Response:
+        given = msgspec.json.decode(request.body, type=_Outline)
+        shape = sheet.masks([given.counts], self.store.sheet(number).size)
+        parts = outline.simplify(shape, min_iou=given.overlap)[0]
+        return _json({"rings": [ring.tolist() for part in parts for ring in part.rings]})
+
+    def _find(self, request: Request, number: int) -> Response:
+        """What the instance model finds and nobody has drawn so far; nothing is saved yet."""
+        msgspec.json.decode(request.body, type=_Empty)
+        chooser = self.chooser
+        if chooser is None:
+            return failure(422, "there is no instance model: start with --model.")
+        future = self._finder.prepare(number, self.gallery.version(number))
+        found: Instances = future.result(600)
+        assert found.scores is not None  # noqa: S101 - for the type checker
+        found = found[found.scores > chooser.score]
+        with self.store.reading():
+            here = sheet.instances(list(self.store.sheet(number).items.values()), found.size)
+        assert found.masks is not None  # noqa: S101
+        assert here.masks is not None  # noqa: S101
+        if len(found) and len(here):
+            found = found[found.masks.iou(here.masks).max(axis=1) < _JOINED]
+        assert found.masks is not None  # noqa: S101
+        numbers = {n: self.store.add_class(chooser.predictor.classes[n]) for n in set(found.labels.tolist())}
+        texts = sheet.counts(found.masks)
+        made = [
+            {"label": numbers[n], "counts": text}
+            for n, text in zip(found.labels.tolist(), texts, strict=True)
+        ]
+        return _json({"items": made, "classes": self.store.classes})
+
+    def _add_class(self, request: Request) -> Response:
+        label = self.store.add_class(msgspec.json.decode(request.body, type=_Name).name.strip())
+        return _json({"label": label, "classes": self.store.classes})
+
+    def _rename_class(self, request: Request, label: int) -> Response:
+        self.store.rename_class(label, msgspec.json.decode(request.body, type=_Name).name.strip())
+        return _json({"classes": self.store.classes})
+
+    def _thumbnail(self, _: Request, number: int) -> Response:
+        return Response(200, self.gallery.thumbnail(number), "image/jpeg", _CACHED)
+
+    def _view(self, _: Request, number: int) -> Response:
+        body, kind = self.gallery.view(number)
+        return Response(200, body, kind, _CACHED)
+
+    def _tile(self, _: Request, number: int, level: int, column: int, row: int) -> Response:
+        return Response(200, self.gallery.tile(number, level, column, row), "image/jpeg", _CACHED)
+
+    def _losses(self, request: Request) -> Response:
+        """What an export would lose."""
+        module = formats.get(_exported(request))
+        kept: frozenset[str] = getattr(module, "KEEPS_ALONE", module.KEEPS)
+        found = [str(loss) for loss in losses(self.store.dataset(), kept) if loss.grave]
+        return _json({"losses": found})
+
+    def _export(self, request: Request) -> Response:
+        name = _exported(request)
+        module, dataset = formats.get(name), self.store.dataset()
+        stem = re.sub(r"[^\w.-]", "_", self.store.root.resolve().name, flags=re.ASCII) or "annotations"
+        with tempfile.TemporaryDirectory(prefix="delineate-") as place:
+            target = Path(place, stem + module.SUFFIX)
+            _write(name, dataset, target)
+            if target.is_file():
+                content, filename = target.read_bytes(), target.name
+            else:
+                content, filename = _zipped(target), f"{stem}-{name}.zip"
+        header = {"Content-Disposition": f'attachment; filename="{filename}"'}
+        return Response(200, content, "application/octet-stream", header)
+
+    def close(self) -> None:
+        """End the background threads; everything is saved."""
+        self.sessions.close()
+        self._finder.close()
+        self.store.close()
+
+
+def failure(status: int, text: str) -> Response:
+    """The response that says what went wrong."""
+    return Response(status, msgspec.json.encode({"error": text}))
+
+
+def _json(content: object) -> Response:
+    return Response(200, msgspec.json.encode(content))
+
+
+def _shown(uid: str, item: sheet.Item) -> dict[str, Any]:
+    shown: dict[str, Any] = {"uid": uid, "label": item.label, "counts": item.counts}
+    if item.score is not None:
+        shown["score"] = round(item.score, 4)
+    if "bbox" in item.extras:
+        shown["box"] = item.extras["bbox"]
+    return shown
+
+
+def _exported(request: Request) -> str:
+    name = request.query.get("format", "")
+    if name not in EXPORTS:
+        raise ValueError(f"export: format must be one of {', '.join(EXPORTS)}.")
+    return name
+
+
+def _write(name: str, dataset: Any, target: Path) -> None:  # noqa: ANN401 - a Dataset
+    module: Any = formats.get(name)
+    try:
+        module.write(dataset, target, pictures="leave")
+    except TypeError:  # it has no place for pictures
+        module.write(dataset, target)
+
+
+def _zipped(folder: Path) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder).as_posix())
+    return file.getvalue()
+
+
+_CACHED = {"Cache-Control": "private, max-age=86400, immutable"}  # the page asks by the file's version
+
+_Answer = Callable[..., Response]
+
+
+def _routes() -> list[tuple[str, re.Pattern[str], _Answer]]:
+    number = "([0-9]{1,9})"
+    table: list[tuple[str, str, _Answer]] = [
+        ("GET", "/api/folder", Service._folder),
+        ("GET", "/api/pictures/N", Service._picture),
+        ("GET", "/api/pictures/N/status", Service._status),
+        ("GET", "/api/pictures/N/thumbnail", Service._thumbnail),
+        ("GET", "/api/pictures/N/view", Service._view),
+        ("GET", "/api/pictures/N/tiles/N/N/N", Service._tile),
+        ("POST", "/api/pictures/N/edits", Service._edits),
+        ("POST", "/api/pictures/N/review", Service._review),
+        ("POST", "/api/pictures/N/prompt", Service._prompt),
+        ("POST", "/api/pictures/N/outline", Service._outline),
+        ("POST", "/api/pictures/N/find", Service._find),
+        ("POST", "/api/classes", Service._add_class),
+        ("POST", "/api/classes/N", Service._rename_class),
+        ("GET", "/api/losses", Service._losses),
+        ("GET", "/api/export", Service._export),
+    ]
+    return [(method, re.compile(path.replace("N", number)), answer) for method, path, answer in table]
+
+
+_ROUTES = _routes()

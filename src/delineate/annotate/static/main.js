@@ -1,0 +1,413 @@
+/** The page: one picture open, one tool in the hand. */
+
+import { Failure, get, post } from "./api.js";
+import { ofClass } from "./colours.js";
+import * as dialogs from "./dialogs.js";
+import { furnish, icon } from "./icons.js";
+import { listen } from "./input.js";
+import { element } from "./lists.js";
+import { union } from "./mask.js";
+import { Brush } from "./paint.js";
+import { Painter } from "./painter.js";
+import { Classes, Objects, Pictures } from "./panels.js";
+import { Click, Select } from "./pick.js";
+import { Points, Polygon } from "./polygons.js";
+import { settings } from "./settings.js";
+import { Sheet, newUid } from "./sheet.js";
+import { View } from "./view.js";
+
+const by = (id) => document.getElementById(id);
+
+class App {
+  number = -1;
+  label = 0;
+  options = { size: 24, keepOff: false, atOnce: false };
+
+  async start() {
+    furnish();
+    this.view = new View();
+    this.painter = new Painter(by("stage"), this.view);
+    this.selected = this.painter.selected;
+    this.tools = [new Select(this), new Click(this), new Brush(this, false), new Brush(this, true), new Polygon(this), new Points(this)];
+    this.pictures = new Pictures(this);
+    this.classes = new Classes(this);
+    this.objects = new Objects(this);
+    settings(this);
+    this.showTools();
+    listen(this);
+    await this.reload();
+    if (this.folder.engine.kind === "chooser") this.options.atOnce = true;
+    const wanted = this.folder.pictures.findIndex(([name]) => name === decodeURIComponent(location.hash.slice(1)));
+    const open = this.folder.pictures.findIndex(([, , done]) => !done);
+    if (this.folder.pictures.length) await this.open(wanted >= 0 ? wanted : Math.max(open, 0));
+    else this.nothing("There are no pictures in this folder.", "Put PNG, JPEG or TIFF files into it and start again.");
+    this.use("click");
+  }
+
+  async reload() {
+    this.folder = await get("/api/folder");
+    document.title = `${this.folder.name} · delineate`;
+    by("find").disabled = !this.folder.model;
+    by("find").title = `Let the model ${this.folder.model ?? ""} find the objects of this picture (G)`;
+    this.pictures.update();
+    this.classes.update();
+    if (this.folder.problem) this.say(this.folder.problem, "bad");
+  }
+
+  /** Show a picture; edits of the former one go on being saved. */
+  async open(number) {
+    if (number === this.number || !this.folder.pictures[number]) return;
+    this.tool?.cancel();
+    const mine = (this.opening = (this.opening || 0) + 1);
+    this.number = number;
+    const [name] = this.folder.pictures[number];
+    history.replaceState(null, "", `#${encodeURIComponent(name)}`);
+    by("name").textContent = name;
+    by("name").title = name;
+    this.pictures.follow();
+    by("stage").classList.add("loading");
+    try {
+      const content = await get(`/api/pictures/${number}`);
+      const image = new Image();
+      image.src = `/api/pictures/${number}/view?v=${content.version}`;
+      await image.decode();
+      if (mine !== this.opening) return;
+      this.take(new Sheet(content), image);
+    } catch (error) {
+      if (mine !== this.opening) return;
+      this.nothing("This picture cannot be shown.", error instanceof Failure ? error.message : "It could not be decoded.");
+    } finally {
+      if (mine === this.opening) by("stage").classList.remove("loading");
+    }
+  }
+
+  take(sheet, image) {
+    this.sheet = sheet;
+    Object.assign(this.view, { width: sheet.width, height: sheet.height });
+    this.view.fit();
+    this.selected.clear();
+    by("empty").hidden = true;
+    sheet.addEventListener("items", () => sheet === this.sheet && this.itemsChanged());
+    sheet.addEventListener("state", () => this.showState(sheet));
+    sheet.addEventListener("refused", () => this.refused(sheet));
+    sheet.addEventListener("conflict", () => this.conflict(sheet));
+    this.painter.show(sheet, image);
+    this.itemsChanged();
+    this.showState(sheet);
+    this.viewChanged();
+    this.showHint();
+    this.tool?.selection?.();
+    this.watchEngine();
+  }
+
+  nothing(title, text) {
+    this.sheet = null;
+    this.painter.show(null, null);
+    this.objects.update();
+    by("empty").hidden = false;
+    by("empty").replaceChildren(element("h2", {}, title), element("p", { class: "dim" }, text));
+  }
+
+  /** Say that the model is still looking at the picture. */
+  async watchEngine() {
+    const { sheet } = this;
+    const pill = by("engine");
+    const say = { encoding: `${this.folder.engine.name} is looking at the picture…`, none: "", ready: "", failed: `${this.folder.engine.name} failed on this picture.` };
+    for (let pause = 120; sheet === this.sheet; pause = Math.min(pause * 1.4, 1500)) {
+      const { state } = await get(`/api/pictures/${sheet.number}/status`).catch(() => ({ state: "none" }));
+      if (sheet !== this.sheet) return;
+      pill.hidden = !say[state];
+      pill.textContent = say[state];
+      if (state !== "encoding") return;
+      await new Promise((done) => setTimeout(done, pause));
+    }
+  }
+
+  step(by_, onlyOpen = false) {
+    const { shown } = this.pictures;
+    let at = shown.indexOf(this.number) + by_;
+    while (onlyOpen && this.folder.pictures[shown[at]]?.[2]) at += by_;
+    if (shown[at] !== undefined) this.open(shown[at]);
+    else if (onlyOpen) this.say("All pictures of this list are done.", "good");
+  }
+
+  async done() {
+    const { sheet } = this;
+    if (!sheet) return;
+    await this.tool?.accept?.();
+    const entry = this.folder.pictures[sheet.number];
+    try {
+      await sheet.sending;
+      await post(`/api/pictures/${sheet.number}/review`, { done: !entry[2] });
+      entry[2] = !entry[2];
+      this.pictures.follow();
+      this.showDone();
+      if (entry[2]) this.step(1, true);
+    } catch (error) {
+      this.say(error.message, "bad");
+    }
+  }
+
+  // Objects
+
+  itemsChanged() {
+    const known = new Set(this.sheet.items.map((item) => item.uid));
+    for (const uid of this.selected) if (!known.has(uid)) this.selected.delete(uid);
+    const entry = this.folder.pictures[this.sheet.number];
+    const before = entry[1];
+    entry[1] = this.sheet.items.length;
+    if (before !== entry[1]) this.pictures.follow();
+    this.painter.changed();
+    this.objects.update();
+    this.tool?.changed?.();
+    this.showHistory();
+  }
+
+  select(uids) {
+    this.selected.clear();
+    for (const uid of uids) this.selected.add(uid);
+    this.painter.changed();
+    this.objects.follow();
+    this.tool?.selection?.();
+    this.showHint();
+  }
+
+  hover(uid) {
+    this.painter.hovered = uid;
+    this.painter.draw("marks");
+  }
+
+  show(item) {
+    this.view.show(item.box || item.mask.box);
+    this.viewChanged();
+  }
+
+  /** The smallest object under a point. */
+  itemAt([x, y]) {
+    let best = null;
+    for (const item of this.sheet?.items ?? []) {
+      if (!item.hidden && item.mask.covers(x, y) && (!best || item.mask.area <= best.mask.area)) best = item;
+    }
+    return best;
+  }
+
+  commit(edits) {
+    this.sheet.edit(edits);
+  }
+
+  /** A new object of the chosen class; the class "object" is made where there is none. */
+  async addObject(mask, { select }) {
+    const { sheet } = this;
+    if (!this.folder.classes.length && !(await this.addClass("object"))) return;
+    const uid = newUid();
+    sheet.edit([{ op: "put", uid, label: this.label, counts: mask.text }]);
+    this.select(select ? [uid] : []);
+  }
+
+  relabel(label) {
+    const chosen = this.sheet?.items.filter((item) => this.selected.has(item.uid) && item.label !== label) ?? [];
+    this.commitIf(chosen.map((item) => ({ op: "put", uid: item.uid, label })));
+  }
+
+  remove() {
+    this.commitIf([...this.selected].map((uid) => ({ op: "drop", uid })));
+  }
+
+  join() {
+    const chosen = this.sheet.items.filter((item) => this.selected.has(item.uid) && item.mask.area);
+    if (chosen.length < 2) return;
+    const [first, ...rest] = chosen;
+    const mask = union(chosen.map((item) => item.mask));
+    this.commit([{ op: "put", uid: first.uid, label: first.label, counts: mask.text }, ...rest.map(({ uid }) => ({ op: "drop", uid }))]);
+    this.select([first.uid]);
+  }
+
+  /** To the front (1) or to the back (-1). */
+  reorder(where) {
+    if (!this.selected.size) return;
+    const [chosen, others] = [true, false].map((wanted) => this.sheet.items.map(({ uid }) => uid).filter((uid) => this.selected.has(uid) === wanted));
+    this.commit([{ op: "order", uids: where > 0 ? [...others, ...chosen] : [...chosen, ...others] }]);
+  }
+
+  commitIf(edits) {
+    if (edits.length) this.commit(edits);
+  }
+
+  async find() {
+    const { sheet } = this;
+    if (!sheet || !this.folder.model || by("find").disabled) return;
+    by("find").disabled = true;
+    this.busy(true);
+    try {
+      const { items, classes } = await post(`/api/pictures/${sheet.number}/find`);
+      this.folder.classes = classes;
+      this.classes.update();
+      sheet.edit(items.map(({ label, counts }) => ({ op: "put", uid: newUid(), label, counts })));
+      this.say(items.length ? `${items.length} objects found. Undo takes them back.` : "The model finds nothing more here.", items.length ? "good" : "note");
+    } catch (error) {
+      this.say(error.message, "bad");
+    }
+    by("find").disabled = false;
+    this.busy(false);
+  }
+
+  // Classes
+
+  chooseClass(label) {
+    if (label >= this.folder.classes.length) return;
+    this.label = label;
+    this.classes.update();
+    if (this.selected.size) this.relabel(label);
+  }
+
+  colourOf(label) {
+    return ofClass(label);
+  }
+
+  async addClass(name) {
+    try {
+      const { classes, label } = await post("/api/classes", { name });
+      this.folder.classes = classes;
+      this.label = label;
+      this.classes.update();
+      return true;
+    } catch (error) {
+      this.say(error.message, "bad");
+      return false;
+    }
+  }
+
+  async nameClass(label = null) {
+    const name = await dialogs.askName(label === null ? "New class" : "Rename class", label === null ? "" : this.folder.classes[label]);
+    if (name === null) return;
+    if (label === null) await this.addClass(name);
+    else {
+      try {
+        this.folder.classes = (await post(`/api/classes/${label}`, { name })).classes;
+      } catch (error) {
+        this.say(error.message, "bad");
+      }
+      this.classes.update();
+      this.objects.update();
+    }
+  }
+
+  // Saving
+
+  showState(sheet) {
+    if (sheet !== this.sheet && !sheet.unsaved) return;
+    const words = { saved: "Saved", saving: "Saving…", failed: "Not saved" };
+    const state = by("state");
+    state.className = `state ${sheet.state}`;
+    state.textContent = words[sheet.state];
+    state.title = sheet.problem || (sheet.state === "saved" ? `Every change is on the disk (${this.folder.file}).` : "");
+    if (sheet.state === "failed" && sheet.problem && !sheet.conflict) this.say(`Not saved: ${sheet.problem} Trying again…`, "bad");
+  }
+
+  async refused(sheet) {
+    this.say(sheet.problem, "bad");
+    sheet.resolve(await get(`/api/pictures/${sheet.number}`), false);
+  }
+
+  conflict(sheet) {
+    dialogs.conflict(sheet.waiting.length, async (merge) => {
+      try {
+        await this.reload();
+        sheet.resolve(await get(`/api/pictures/${sheet.number}`), merge);
+      } catch (error) {
+        this.say(error.message, "bad");
+        this.conflict(sheet);
+      }
+    });
+  }
+
+  // What is shown
+
+  use(name) {
+    const tool = this.tools.find((one) => one.name === name);
+    if (!tool || tool === this.tool) return;
+    this.tool?.cancel();
+    this.tool?.leave?.();
+    this.tool = this.painter.tool = tool;
+    this.painter.hovered = null;
+    by("stage").dataset.cursor = tool.cursor;
+    for (const button of by("tools").children) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
+    tool.selection?.();
+    this.painter.changed();
+    this.showOptions();
+    this.showHint();
+    this.painter.draw("marks");
+  }
+
+  showTools() {
+    const named = { select: ["Choose", "V"], click: ["Click or box", "C"], brush: ["Brush", "B"], eraser: ["Eraser", "E"], polygon: ["Polygon", "P"], points: ["Move corners", "N"] };
+    for (const { name } of this.tools) {
+      const [title, key] = named[name];
+      const button = element("button", { "data-tool": name, "aria-label": title, title: `${title} (${key})`, onclick: () => this.use(name) }, icon(name), element("kbd", { "aria-hidden": "true" }, key));
+      by("tools").append(button);
+    }
+  }
+
+  showOptions() {
+    const { options, tool } = this;
+    const check = (name, text) => {
+      const box = element("input", { type: "checkbox", onchange: () => (options[name] = box.checked) });
+      box.checked = options[name];
+      return element("label", { class: "check" }, box, element("span", {}, text));
+    };
+    const shown = [];
+    if (tool.name === "brush" || tool.name === "eraser") {
+      const slider = element("input", { type: "range", min: "1", max: "200", value: String(options.size), "aria-label": "Brush size", oninput: () => this.resize(Number(slider.value)) });
+      shown.push(element("label", { class: "slide" }, element("span", {}, "Size"), slider, element("span", { class: "number", id: "size" }, `${options.size} px`)));
+    }
+    if (tool.name === "brush") shown.push(check("keepOff", "Keep off other objects"));
+    if (tool.name === "click") shown.push(element("span", { class: "dim" }, this.folder?.engine.kind === "chooser" ? `Objects by ${this.folder.engine.name}` : `Masks by ${this.folder?.engine.name}`), check("atOnce", "Add at once"));
+    by("options").replaceChildren(...shown);
+    by("options").hidden = !shown.length;
+  }
+
+  resize(size) {
+    this.options.size = Math.min(Math.max(Math.round(size), 1), 500);
+    this.showOptions();
+    this.painter.draw("marks");
+  }
+
+  showHint() {
+    by("hint").textContent = this.sheet ? this.tool?.hint ?? "" : "";
+  }
+
+  showHistory() {
+    by("undo").disabled = !this.sheet?.undos.length;
+    by("redo").disabled = !this.sheet?.redos.length;
+    this.showDone();
+  }
+
+  showDone() {
+    const done = this.folder.pictures[this.number]?.[2];
+    by("done").querySelector("span").textContent = done ? "Not done after all" : "Done, next picture";
+    by("done").classList.toggle("main", !done);
+  }
+
+  viewChanged() {
+    this.painter.moved();
+    const percent = this.view.scale * 100;
+    by("zoom").textContent = `${percent < 10 ? percent.toFixed(1) : Math.round(percent)}%`;
+  }
+
+  busy(on) {
+    by("stage").classList.toggle("busy", on);
+  }
+
+  say(text, kind) {
+    const box = by("notes");
+    if ([...box.children].some((note) => note.textContent === text)) return;
+    const note = element("div", { class: `note ${kind}` }, text);
+    box.append(note);
+    while (box.children.length > 3) box.firstChild.remove();
+    setTimeout(() => note.remove(), kind === "bad" ? 9000 : 4500);
+  }
+}
+
+const app = new App();
+window.delineate = app; // for the curious, and for tests
+app.start().catch((error) => app.nothing("The page cannot start.", error.message));

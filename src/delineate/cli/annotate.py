@@ -1,0 +1,110 @@
+"""``delineate annotate``."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from delineate.annotate.pictures import Gallery
+from delineate.annotate.prompts import Chooser, Engine, Promptable, Sessions
+from delineate.annotate.routes import Service
+from delineate.annotate.server import Server, token
+from delineate.annotate.store import Store
+from delineate.errors import DelineateError, FormatError
+from delineate.prompt import PromptPredictor
+
+
+def annotate_command(
+    folder: Annotated[Path, Parameter(help="The folder with the pictures.")],
+    /,
+    *,
+    annotations: Annotated[
+        Path | None, Parameter(help="The annotation file; found in the folder by default, or made.")
+    ] = None,
+    model: Annotated[
+        str,
+        Parameter(
+            help='Instance model of the button "Find objects": an embedded name or an ONNX file; "none".'
+        ),
+    ] = "nuclei",
+    prompt: Annotated[
+        tuple[Path, Path] | None,
+        Parameter(help="Encoder and decoder (ONNX) of a promptable model such as SAM, for clicks and boxes."),
+    ] = None,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="0 takes a free port.")] = 8642,
+    browser: Annotated[
+        bool, Parameter(name="--open", negative="", help="Open the page in the browser.")
+    ] = False,
+) -> int:
+    """Serves the page; see `delineate annotate --help`."""
+    if not folder.is_dir():
+        raise FormatError(folder, "", "FOLDER must be a folder with pictures, got none.")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    logging.basicConfig(format="%(message)s")
+    chooser = None if model == "none" else Chooser.load(model)
+    engine: Engine
+    if prompt is not None:
+        engine = Promptable(PromptPredictor.load(*prompt), prompt[0].stem)
+    elif chooser is not None:
+        engine = chooser
+    else:
+        raise DelineateError("annotate: --model or --prompt must name a model, got neither.")
+    store = Store(folder, annotations)
+    try:
+        gallery = Gallery(store.path)
+        service = Service(store, gallery, Sessions(engine, gallery.pixels), chooser)
+        server = Server(service, host, port, token(store.private))
+    except BaseException:
+        store.close()
+        raise
+    source = store.source
+    console.print(
+        f"{folder}: {len(store.names)} pictures, annotations in {source.path} ({source.format})", markup=False
+    )
+    if source.origin is not None:
+        console.print(f"{source.origin} was read; edits go to {source.path}.", style="yellow", markup=False)
+    if not _is_loopback(host):
+        text = (
+            f"Warning: {host} can be reached by others. Whoever has the address below can see and change all."
+        )
+        console.print(text, style="yellow", markup=False)
+    sys.stdout.write(f"{server.address}\n")
+    sys.stdout.flush()
+    console.print("Ctrl+C ends it; everything is saved at once.", style="dim")
+    if browser:
+        threading.Timer(0.3, webbrowser.open, [server.address]).start()
+    _serve(server)
+    return 0
+
+
+def _serve(server: Server) -> None:
+    """Until Ctrl+C or SIGTERM."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        server.serve_forever(poll_interval=0.2)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.server_close()
+        server.service.close()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
