@@ -235,22 +235,26 @@ def test_a_target_per_picture(trainable):
         model.losses(torch.rand(2, 3, 64, 64), [nothing()])
 
 
-def test_overfits_two_pictures(trainable):
+@pytest.mark.slow
+def test_overfits_two_pictures(trainable, family):
     model = trainable
     images, targets = batch()
     optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(70):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=80)
+    for _ in range(80):
         optimiser.zero_grad()
         sum(model.losses(images, targets).values()).backward()
         optimiser.step()
+        schedule.step()
     for index, target in enumerate(targets):
         found = decode(model, images, index, (64, 64))
         assert isinstance(found, Instances)
-        overlap = found.masks.iou(target.masks)
+        count = len(target.labels)
+        overlap = found[:count].masks.iou(target.masks)  # a two-stage model is more hesitant about duplicates
         match = overlap.argmax(1)
-        assert sorted(match) == list(range(len(target.labels)))
-        assert overlap.max(1).min() > 0.8
-        assert (found.labels == target.labels.numpy()[match]).all()
+        assert sorted(match) == list(range(count))
+        assert overlap.max(1).min() > (0.8 if family in ONE_STAGE else 0.6)
+        assert (found.labels[:count] == target.labels.numpy()[match]).all()
 
 
 def test_state_dict_round_trip(model, family):

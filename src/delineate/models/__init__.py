@@ -35,11 +35,14 @@ class Target(NamedTuple):
         boxes: (N, 4) float32, xyxy input pixels, half-open.
         labels: (N,) int64 class indices.
         masks: N masks on the input canvas, or None when the picture has boxes only.
+        size: Height and width of the picture on the canvas, without the padding at the bottom and the right;
+            None = it fills the canvas.
     """
 
     boxes: torch.Tensor
     labels: torch.Tensor
     masks: Masks | None
+    size: tuple[int, int] | None = None
 
 
 class Weights(NamedTuple):
@@ -296,8 +299,8 @@ def takes_sizes(model: torch.nn.Module) -> bool:
 
 def to_device(target: Target, device: torch.device) -> Target:
     """The same target with its tensors on `device`; masks stay where they are."""
-    return Target(
-        target.boxes.to(device, non_blocking=True), target.labels.to(device, non_blocking=True), target.masks
+    return target._replace(
+        boxes=target.boxes.to(device, non_blocking=True), labels=target.labels.to(device, non_blocking=True)
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from delineate.modelfile import Preprocess
 from delineate.models._rcnn_heads import Choice
+from delineate.models._rcnn_losses import ANCHORS, PROPOSALS, Sampling
 from delineate.nn.rpn import Limits
 
 _LIMITS, _TRAINING_LIMITS = Limits(1000, 1000), Limits(2000, 2000)
@@ -69,6 +70,21 @@ class Heads:
 
 
 @dataclass(frozen=True)
+class Training:
+    """What the losses count."""
+
+    anchors: Sampling = ANCHORS
+    proposals: Sampling = PROPOSALS
+    cascade: tuple[float, ...] = (
+        0.6,
+        0.7,
+    )  # IoU from which a box is an object's, in the second stage and later
+    beta: float = 1 / 9  # where box losses turn from square to linear; 0 = linear all over (detectron2)
+    fixed_divisor: bool = False  # proposal losses are divided by `anchors.boxes`, drawn or not (detectron2)
+    binary_masks: bool = False  # mask truth is 0 or 1, on the aligned grid (detectron2)
+
+
+@dataclass(frozen=True)
 class Config:
     """Every number of the architecture. `Proposals` and `Heads` hold what differs from stage to stage."""
 
@@ -81,11 +97,18 @@ class Config:
     backbone: Backbone = field(default_factory=Backbone)
     proposals: Proposals = field(default_factory=Proposals)
     heads: Heads = field(default_factory=Heads)
+    training: Training = field(default_factory=Training)
     preprocess: Preprocess = field(default_factory=Preprocess)  # what the published weights saw
 
     def __post_init__(self) -> None:
         """Check the ranges; they may come from a file."""
-        parts = {"backbone": Backbone, "proposals": Proposals, "heads": Heads, "preprocess": Preprocess}
+        parts = {
+            "backbone": Backbone,
+            "proposals": Proposals,
+            "heads": Heads,
+            "preprocess": Preprocess,
+            "training": Training,
+        }
         for name, kind in parts.items():
             if isinstance(value := getattr(self, name), dict):
                 try:
@@ -103,6 +126,11 @@ class Config:
         for name, value in sizes.items():
             if not 1 <= value <= 65536:
                 raise ValueError(f"mask_rcnn.Config: {name} must be in 1..65536, got {value!r}")
+        if len(self.training.cascade) < len(self.heads.box_weights) - 1:
+            raise ValueError(
+                f"mask_rcnn.Config: training.cascade must be {len(self.heads.box_weights) - 1}, one per later stage, "
+                f"got {len(self.training.cascade)}"
+            )
         if len(self.proposals.sizes) != len(self.strides) + self.pyramid:
             raise ValueError(
                 f"mask_rcnn.Config: proposals.sizes must be {len(self.strides) + self.pyramid}, one per level, "
@@ -162,6 +190,7 @@ _DETECTRON2 = Config(
         background="last",
         choice=Choice(0.05, 0.5, 100, 0.0),
     ),
+    training=Training(beta=0.0, fixed_divisor=True, binary_masks=True),
 )
 
 VARIANTS: dict[str, Config] = {

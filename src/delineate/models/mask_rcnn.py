@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
 
-from delineate.models import Weights
+from delineate.models import Target, Weights
 from delineate.models._checkpoint import Contents
 from delineate.models._rcnn_config import VARIANTS, Backbone, Config, Heads, Proposals
 from delineate.models._rcnn_heads import (
@@ -33,6 +33,7 @@ from delineate.models._rcnn_heads import (
     levels_of,
 )
 from delineate.models._rcnn_keys import own_names
+from delineate.models._rcnn_training import two_stage_losses
 from delineate.nn.anchors import base_anchors, grid_anchors
 from delineate.nn.box_coding import clip, decode
 from delineate.nn.fpn import FPN
@@ -157,6 +158,24 @@ class MaskRCNN(nn.Module):
             torch.cat(anchored.logits, 1),
             torch.cat(anchored.offsets, 1),
         )
+
+    def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """Losses of a batch; their sum is what training minimises.
+
+        Boxes are drawn at random from torch's generator. Truth of masks is made from runs, for the drawn boxes.
+
+        Args:
+            images: As `forward` takes them.
+            targets: One per picture, with their sizes where they are padded. A picture without objects is ordinary.
+
+        Returns:
+            Scalars, float32: "objectness" and "proposal" (boxes) of the anchors, "class" and "box" of the
+            regions, added up over the stages, and "mask" where masks are the task.
+
+        Raises:
+            ValueError: If the number of targets, a shape, a label, a box or a canvas does not fit.
+        """
+        return two_stage_losses(self, images, targets)
 
     def checked_sizes(self, images: Tensor, sizes: Tensor | None) -> Tensor:
         """The pictures' sizes (B, 2), on the device of the pictures."""
