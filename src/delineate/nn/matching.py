@@ -9,7 +9,7 @@ from delineate.nn.box_coding import pairwise_iou
 
 BACKGROUND, IGNORED = -1, -2
 
-_CELLS = 1 << 22  # overlaps in memory at a time: 16 MB
+_CELLS = 1 << 18  # overlaps in memory at a time: 1 MB, which stays in a core's cache
 
 
 @torch.no_grad()
@@ -52,8 +52,13 @@ def match(objects: Tensor, boxes: Tensor, *, high: float, low: float, rescue: bo
     if not rescue:
         return result
     wanted = torch.where(highest > 0, highest, torch.inf)[:, None]
-    saved = torch.cat([(pairwise_iou(objects, part) == wanted).any(0) for part in parts])
-    return torch.where(saved, owner, result)
+    candidates = (value >= wanted.min()).nonzero()[
+        :, 0
+    ]  # the others overlap nothing as much as any object's best
+    for rows in candidates.split(step):
+        saved = rows[(pairwise_iou(objects, boxes[rows]) == wanted).any(0)]
+        result[saved] = owner[saved]
+    return result
 
 
 def sample(matches: Tensor, count: int, share: float) -> tuple[Tensor, Tensor]:
