@@ -124,6 +124,7 @@ def test_faster_rcnn_has_no_mask_loss():
 CROWD = """
 import resource, sys, torch
 from delineate import models
+from delineate.masks import Masks
 from delineate.models import Target
 
 torch.set_num_threads(1)

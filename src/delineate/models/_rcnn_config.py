@@ -75,10 +75,7 @@ class Training:
 
     anchors: Sampling = ANCHORS
     proposals: Sampling = PROPOSALS
-    cascade: tuple[float, ...] = (
-        0.6,
-        0.7,
-    )  # IoU from which a box is an object's, in the second stage and later
+    cascade: tuple[float, ...] = (0.6, 0.7)  # IoU of an object's box in the second stage and later
     beta: float = 1 / 9  # where box losses turn from square to linear; 0 = linear all over (detectron2)
     fixed_divisor: bool = False  # proposal losses are divided by `anchors.boxes`, drawn or not (detectron2)
     binary_masks: bool = False  # mask truth is 0 or 1, on the aligned grid (detectron2)

@@ -55,7 +55,8 @@ def match(objects: Tensor, boxes: Tensor, *, high: float, low: float, rescue: bo
     candidates = (value >= wanted.min()).nonzero()[
         :, 0
     ]  # the others overlap nothing as much as any object's best
-    for rows in candidates.split(step):
+    for begin in range(0, len(candidates), step):
+        rows = candidates[begin : begin + step]
         saved = rows[(pairwise_iou(objects, boxes[rows]) == wanted).any(0)]
         result[saved] = owner[saved]
     return result
