@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 
 from delineate import models
 from delineate.models import mask_rcnn
+from delineate.nn import spinenet, swin
 
 PUBLISHED = {
     "r50_fpn": 44_401_393,
@@ -21,6 +22,7 @@ PUBLISHED = {
     "x101_32x8d_fpn": 107_427_760,
     "r50_c4": 35_909_612,
     "cascade_r50_fpn": 71_984_926,
+    "cascade_swin_b": 139_311_894,
 }
 """Parameters, without the values of frozen normalisations."""
 
@@ -92,6 +94,11 @@ def small(variant, **changes):
     backbone = dataclasses.replace(
         config.backbone, blocks=part.blocks, stem=part.stem, groups=1, group_width=64
     )
+    if (size := backbone.swin) is not None:
+        tiny = size._replace(width=8, depths=(1, 2, 1, 1), heads=(1, 2, 2, 2), window=3)
+        backbone = dataclasses.replace(backbone, swin=tiny)
+    if (size := backbone.spinenet) is not None:
+        backbone = dataclasses.replace(backbone, spinenet=size._replace(endpoint=16, scale=0.0625))
     proposals = dataclasses.replace(
         config.proposals, limits=config.proposals.limits._replace(before=100, after=50)
     )
@@ -104,12 +111,131 @@ def small(variant, **changes):
 def test_every_variant_runs_in_small(variant):
     torch.manual_seed(0)
     model = mask_rcnn.build(small(variant)).eval()
-    side = 64 if model.config.pyramid else 75
+    side = 2 * max(model.config.strides) if model.config.pyramid else 75
     with torch.no_grad():
         outputs = model(torch.rand(2, 3, side, side))
     assert (outputs.scores > 0).any()
     assert all(part.isfinite().all() for part in outputs)
     assert outputs.masks.shape[2] == (28 if model.config.pyramid else 14) * model.config.masks
+
+
+ROUNDED = {
+    "swin_t": 48e6,
+    "swin_s": 69e6,
+    "spinenet_49": 40.8e6,
+    "spinenet_96": 55.2e6,
+    "spinenet_143": 79.2e6,
+}
+"""As published; SpineNet's with 91 classes instead of 81."""
+
+
+@pytest.mark.parametrize("variant", ROUNDED)
+def test_parameters_are_about_the_published_ones(variant):
+    with torch.device("meta"):
+        model = models.build(f"mask_rcnn-{variant}")
+    count = sum(value.numel() for value in model.parameters())
+    assert count == pytest.approx(ROUNDED[variant], rel=5e-3)
+
+
+def test_spinenet_brings_its_own_pyramid():
+    torch.manual_seed(0)
+    model = mask_rcnn.build(small("spinenet_49s")).eval()
+    assert "fpn" not in model.backbone
+    with torch.no_grad():
+        features = model.features(torch.rand(1, 3, 128, 256))
+        anchored = model.anchored(features, torch.zeros(1, 3, 128, 256))
+    assert [tuple(level.shape[2:]) for level in features] == [(16, 32), (8, 16), (4, 8), (2, 4), (1, 2)]
+    assert [float(level[1, 2] - level[1, 0]) for level in anchored.anchors] == pytest.approx(
+        [3 * 2**level * 2**0.5 for level in range(3, 8)]
+    )
+    with pytest.raises(ValueError, match="multiples of 128"):
+        model(torch.zeros(1, 3, 128, 192))
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"swin": (8, (1, 1), (1, 1))}, "four stages"),
+        ({"swin": swin.SIZES["t"], "spinenet": spinenet.SIZES["49"]}, "must not both be given"),
+        ({"spinenet": spinenet.SIZES["49s"]}, r"channels must be SpineNet's 128, got 256"),
+        ({"drop_path": 1.0}, r"drop_path must be in \[0, 1\), got 1.0"),
+    ],
+)
+def test_backbones_are_checked(part, message):
+    if "swin" in part:
+        part["swin"] = swin.SwinSize(*part["swin"])
+    with pytest.raises(ValueError, match=message):
+        mask_rcnn.Config(backbone=mask_rcnn.Backbone(**part))
+
+
+def test_one_level_of_a_transformer_is_no_pyramid():
+    with pytest.raises(ValueError, match="pyramid must be True for swin and spinenet"):
+        mask_rcnn.Config(
+            pyramid=False,
+            backbone=mask_rcnn.Backbone(swin=swin.SIZES["t"]),
+            proposals=mask_rcnn.VARIANTS["r50_c4"].proposals,
+        )
+
+
+def swin_names(variant):
+    """Names of an official Swin backbone's tensors without a prefix, with its tables of indices."""
+    both, found = ("weight", "bias"), []
+    for stage, depth in enumerate(mask_rcnn.VARIANTS[variant].backbone.swin.depths):
+        for block in range(depth):
+            place = f"layers.{stage}.blocks.{block}"
+            found += [f"{place}.attn.relative_position_bias_table", f"{place}.attn.relative_position_index"]
+            parts = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+            found += [f"{place}.{part}.{end}" for part in parts for end in both]
+        if stage < 3:
+            found += [
+                f"layers.{stage}.downsample.{end}" for end in ("norm.weight", "norm.bias", "reduction.weight")
+            ]
+        found += [f"norm{stage}.{end}" for end in both]
+    return found + [f"patch_embed.{part}.{end}" for part in ("proj", "norm") for end in both]
+
+
+@pytest.mark.parametrize("variant", ["swin_t", "swin_s"])
+def test_names_of_the_official_swin_detectors_are_understood(variant):
+    with torch.device("meta"):
+        model = models.build(f"mask_rcnn-{variant}")
+    own = model.state_dict()
+    parts = [f"neck.{kind}_convs.{level}.conv" for kind in ("lateral", "fpn") for level in range(4)]
+    parts += [f"rpn_head.rpn_{part}" for part in ("conv", "cls", "reg")]
+    parts += [f"roi_head.bbox_head.{part}" for part in ("shared_fcs.0", "shared_fcs.1", "fc_cls", "fc_reg")]
+    parts += [f"roi_head.mask_head.convs.{index}.conv" for index in range(4)]
+    parts += ["roi_head.mask_head.upsample", "roi_head.mask_head.conv_logits"]
+    names = [f"{part}.{end}" for part in parts for end in ("weight", "bias")]
+    names += [f"backbone.{name}" for name in swin_names(variant)]
+    table = torch.zeros(13**2, 1)
+    tensors = {name: table if "bias_table" in name else torch.zeros(4) for name in names}
+    assert mask_rcnn.official(model, tensors).keys() == own.keys()
+
+
+@pytest.mark.parametrize("variant", ["cascade_swin_b", "cascade_swin_l"])
+def test_names_of_detectron2s_swin_cascades_are_understood(variant):
+    with torch.device("meta"):
+        model = models.build(f"mask_rcnn-{variant}")
+    both, norms = ("weight", "bias"), ("weight", "norm.weight", "norm.bias")
+    names = [f"backbone.bottom_up.{name}" for name in swin_names(variant)]
+    names += [
+        f"backbone.fpn_{kind}{n}.{end}"
+        for kind in ("lateral", "output")
+        for n in range(2, 6)
+        for end in norms
+    ]
+    head = "proposal_generator.rpn_head"
+    parts = [f"{head}.{part}" for part in ("conv.conv0", "conv.conv1", "objectness_logits", "anchor_deltas")]
+    for stage in range(3):
+        names += [f"roi_heads.box_head.{stage}.conv{n}.{end}" for n in range(1, 5) for end in norms]
+        parts += [f"roi_heads.box_{part}" for part in (f"head.{stage}.fc1", f"predictor.{stage}.cls_score")]
+        parts += [f"roi_heads.box_predictor.{stage}.bbox_pred"]
+    names += [f"roi_heads.mask_head.mask_fcn{n}.{end}" for n in range(1, 5) for end in norms]
+    parts += ["roi_heads.mask_head.deconv", "roi_heads.mask_head.predictor"]
+    names += [f"{part}.{end}" for part in parts for end in both]
+    if variant == "cascade_swin_b":
+        assert len(names) == 459
+    tensors = {name: torch.zeros((13**2, 1) if "bias_table" in name else 4) for name in names}
+    assert mask_rcnn.official(model, tensors).keys() == model.state_dict().keys()
 
 
 def detectron2_names(variant):

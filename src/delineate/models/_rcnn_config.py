@@ -10,6 +10,7 @@ import msgspec
 from delineate.modelfile import Preprocess
 from delineate.models._rcnn_heads import Choice
 from delineate.models._rcnn_losses import ANCHORS, PROPOSALS, Sampling
+from delineate.nn import spinenet, swin
 from delineate.nn.rpn import Limits
 
 _LIMITS, _TRAINING_LIMITS = Limits(1000, 1000), Limits(2000, 2000)
@@ -20,7 +21,7 @@ _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # ids below 91 that no ca
 
 @dataclass(frozen=True)
 class Backbone:
-    """The ResNet or ResNeXt below the pyramid."""
+    """The network below the pyramid: a ResNet or ResNeXt, or the `swin` or `spinenet` that is given."""
 
     blocks: tuple[int, int, int, int] = (3, 4, 6, 3)  # bottlenecks per stage
     stem: int = 64  # channels
@@ -30,6 +31,20 @@ class Backbone:
     norm: Literal["frozen", "batch"] = "frozen"
     eps: float = 1e-5  # of the normalisation; 0 for torchvision's first COCO weights
     frozen: int = 2  # of (stem, stage 1, ..., stage 4) so many do not learn
+    swin: swin.SwinSize | None = None
+    spinenet: spinenet.SpineNetSize | None = None  # has a pyramid of its own, of strides 8 to 128
+    drop_path: float = 0.0  # swin, spinenet: how often the last block is left out of a picture in training
+
+    def __post_init__(self) -> None:
+        """Check what may come from a file."""
+        if self.swin is not None and self.spinenet is not None:
+            raise ValueError("mask_rcnn.Backbone: swin and spinenet must not both be given")
+        if not 0 <= self.drop_path < 1:
+            raise ValueError(f"mask_rcnn.Backbone: drop_path must be in [0, 1), got {self.drop_path}")
+        if (size := self.swin) is not None and {len(size.depths), len(size.heads)} != {4}:
+            raise ValueError(
+                f"mask_rcnn.Backbone: swin must have four stages, got {size.depths}, {size.heads}"
+            )
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,7 @@ class Config:
     pyramid: bool = True  # False: "C4", one level of stride 16, and the last stage of the backbone as head
     channels: int = 256  # of the pyramid and of the heads' convolutions
     pyramid_norm: bool = False
+    layer_norm: bool = False  # norms of pyramid and heads are over the channels of a cell, not over the batch
     backbone: Backbone = field(default_factory=Backbone)
     proposals: Proposals = field(default_factory=Proposals)
     heads: Heads = field(default_factory=Heads)
@@ -128,15 +144,25 @@ class Config:
                 f"mask_rcnn.Config: training.cascade must be {len(self.heads.box_weights) - 1}, one per later stage, "
                 f"got {len(self.training.cascade)}"
             )
-        if len(self.proposals.sizes) != len(self.strides) + self.pyramid:
+        own = self.backbone.spinenet
+        levels = len(self.strides) + (self.pyramid and own is None)
+        if len(self.proposals.sizes) != levels:
             raise ValueError(
-                f"mask_rcnn.Config: proposals.sizes must be {len(self.strides) + self.pyramid}, one per level, "
+                f"mask_rcnn.Config: proposals.sizes must be {levels}, one per level, "
                 f"got {len(self.proposals.sizes)}"
+            )
+        if not self.pyramid and (own or self.backbone.swin):
+            raise ValueError("mask_rcnn.Config: pyramid must be True for swin and spinenet, got False")
+        if own is not None and own.endpoint != self.channels:
+            raise ValueError(
+                f"mask_rcnn.Config: channels must be SpineNet's {own.endpoint}, got {self.channels}"
             )
 
     @property
     def strides(self) -> tuple[int, ...]:
         """Input pixels per cell of the levels that regions are pooled from."""
+        if self.backbone.spinenet is not None:
+            return (8, 16, 32, 64, 128)
         return (4, 8, 16, 32) if self.pyramid else (16,)
 
     @property
@@ -189,6 +215,49 @@ _DETECTRON2 = Config(
     ),
     training=Training(beta=0.0, fixed_divisor=True, binary_masks=True),
 )
+_SWIN = replace(
+    _DETECTRON2,
+    preprocess=msgspec.structs.replace(_RGB, rounding="nearest"),
+    backbone=Backbone(swin=swin.SIZES["t"], frozen=0, drop_path=0.2),
+)
+_CASCADE = replace(
+    _DETECTRON2.heads,
+    agnostic=True,
+    box_weights=((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
+)
+_SWIN_CASCADE = replace(
+    _SWIN,
+    preprocess=msgspec.structs.replace(
+        _RGB, size=(1024, 1024), rounding="nearest", antialias=True, multiple=1024
+    ),
+    proposals=replace(_DETECTRON2.proposals, convolutions=2),
+    heads=replace(_CASCADE, norm=True, box_convolutions=4),
+    pyramid_norm=True,
+    layer_norm=True,
+)
+_SPINENET = replace(
+    _DETECTRON2,
+    preprocess=msgspec.structs.replace(_RGB, rounding="nearest", size=(640, 640), multiple=128),
+    proposals=replace(
+        _DETECTRON2.proposals, sizes=tuple((3.0 * 2**level,) for level in range(3, 8)), ratios=(1.0, 0.5, 2.0)
+    ),
+    heads=replace(_DETECTRON2.heads, norm=True, box_convolutions=4),
+)
+
+
+def _on_swin(config: Config, name: str, drop_path: float = 0.2) -> Config:
+    return replace(config, backbone=replace(_SWIN.backbone, swin=swin.SIZES[name], drop_path=drop_path))
+
+
+def _on_spinenet(name: str, side: int) -> Config:
+    size = spinenet.SIZES[name]
+    return replace(
+        _SPINENET,
+        channels=size.endpoint,
+        backbone=Backbone(spinenet=size, frozen=0, drop_path=0.2 if name == "190" else 0.0),
+        preprocess=msgspec.structs.replace(_SPINENET.preprocess, size=(side, side)),
+    )
+
 
 VARIANTS: dict[str, Config] = {
     "r50_fpn": _TORCHVISION,
@@ -213,14 +282,15 @@ VARIANTS: dict[str, Config] = {
             training_limits=Limits(12000, 2000, smallest=_ANY),
         ),
     ),
-    "cascade_r50_fpn": replace(
-        _DETECTRON2,
-        heads=replace(
-            _DETECTRON2.heads,
-            agnostic=True,
-            box_weights=((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
-        ),
-    ),
+    "cascade_r50_fpn": replace(_DETECTRON2, heads=_CASCADE),
+    **{f"swin_{name}": _on_swin(_SWIN, name) for name in ("t", "s", "b", "l")},
+    **{f"swinv2_{name}": _on_swin(_SWIN, f"v2_{name}") for name in ("t", "s", "b", "l")},
+    **{f"cascade_swin_{name}": _on_swin(_SWIN_CASCADE, name, 0.4) for name in ("b", "l")},
+    "spinenet_49s": _on_spinenet("49s", 640),
+    "spinenet_49": _on_spinenet("49", 640),
+    "spinenet_96": _on_spinenet("96", 1024),
+    "spinenet_143": _on_spinenet("143", 1280),
+    "spinenet_190": _on_spinenet("190", 1536),
     "test": Config(
         classes=2,
         channels=16,

@@ -15,12 +15,23 @@ def _shifted(text: str, by: int) -> Callable[[re.Match[str]], str]:
     return lambda match: text.format(int(match[1]) - by) + match[2]
 
 
+def _layer(match: re.Match[str]) -> str:
+    """A convolution of a box head, or its norm, as detectron2 counts them."""
+    return f"{match[1] or ''}{int(match[2]) - 1}.{1 if match[3] else 0}"
+
+
 _TORCHVISION: tuple[_Rule, ...] = (  # the first files of torchvision; later ones have our names
     (r"^(backbone\.fpn\.\w+_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
     (r"^rpn\.head\.conv\.(weight|bias)$", r"rpn.head.conv.0.0.\1"),
     (r"^roi_heads\.mask_head\.mask_fcn(\d)(\.\w+)$", _shifted("roi_heads.mask_head.{}.0", 1)),
 )
 _DETECTRON2: tuple[_Rule, ...] = (
+    (r"^backbone\.bottom_up\.(?=patch_embed|layers|norm\d)", "backbone.body."),
+    (r"^backbone\.fpn_lateral(\d)\.norm(\..*)$", _shifted("backbone.fpn.inner_blocks.{}.1", 2)),
+    (r"^backbone\.fpn_output(\d)\.norm(\..*)$", _shifted("backbone.fpn.layer_blocks.{}.1", 2)),
+    (r"^roi_heads\.mask_head\.mask_fcn(\d)\.norm(\..*)$", _shifted("roi_heads.mask_head.{}.1", 1)),
+    (r"(?<=^roi_heads\.box_head\.)(\d\.)?conv(\d)(\.norm)?(?=\.\w+$)", _layer),
+    (r"^proposal_generator\.rpn_head\.conv\.conv(\d)\.", r"rpn.head.conv.\1.0."),
     (r"^backbone\.(?:bottom_up\.)?stem\.conv1\.norm\.", "backbone.body.bn1."),
     (r"^backbone\.(?:bottom_up\.)?stem\.", "backbone.body."),
     (r"^backbone\.(?:bottom_up\.)?res(\d)(\..*)$", _shifted("backbone.body.layer{}", 1)),
@@ -38,13 +49,30 @@ _DETECTRON2: tuple[_Rule, ...] = (
     (r"^roi_heads\.mask_head\.deconv\.", "roi_heads.mask_predictor.conv5_mask."),
     (r"^roi_heads\.mask_head\.predictor\.", "roi_heads.mask_predictor.mask_fcn_logits."),
 )
+_CONVOLUTIONAL: _Rule = (r"^(roi_heads\.box_head\.(?:\d\.)?)fc1\.", r"\g<1>5.")  # after four convolutions
+_MMDETECTION: tuple[_Rule, ...] = (  # also the official Swin detectors'
+    (r"^backbone\.", "backbone.body."),
+    (r"^neck\.lateral_convs\.(\d)\.conv\.", r"backbone.fpn.inner_blocks.\1.0."),
+    (r"^neck\.fpn_convs\.(\d)\.conv\.", r"backbone.fpn.layer_blocks.\1.0."),
+    (r"^rpn_head\.rpn_conv\.", "rpn.head.conv.0.0."),
+    (r"^rpn_head\.rpn_cls\.", "rpn.head.cls_logits."),
+    (r"^rpn_head\.rpn_reg\.", "rpn.head.bbox_pred."),
+    (r"^roi_head\.bbox_head\.shared_fcs\.0\.", "roi_heads.box_head.fc6."),
+    (r"^roi_head\.bbox_head\.shared_fcs\.1\.", "roi_heads.box_head.fc7."),
+    (r"^roi_head\.bbox_head\.fc_cls\.", "roi_heads.box_predictor.cls_score."),
+    (r"^roi_head\.bbox_head\.fc_reg\.", "roi_heads.box_predictor.bbox_pred."),
+    (r"^roi_head\.mask_head\.convs\.(\d)\.conv\.", r"roi_heads.mask_head.\1.0."),
+    (r"^roi_head\.mask_head\.upsample\.", "roi_heads.mask_predictor.conv5_mask."),
+    (r"^roi_head\.mask_head\.conv_logits\.", "roi_heads.mask_predictor.mask_fcn_logits."),
+)
 _CONSTANTS = re.compile(r"^(pixel_mean|pixel_std|proposal_generator\.anchor_generator\..*)$")
 
 
 def own_names(tensors: Mapping[str, Tensor], own: Container[str]) -> dict[str, Tensor]:
     """The tensors of a checkpoint under the names of our model.
 
-    Known are our own names, which are torchvision's; those of torchvision's first files; and detectron2's.
+    Known are our own names, which are torchvision's; those of torchvision's first files; detectron2's; and
+    mmdetection's, which the official Swin detectors have, too.
     Constants that the model has no use for are left out; every other unknown name stays as it is.
 
     Args:
@@ -57,6 +85,10 @@ def own_names(tensors: Mapping[str, Tensor], own: Container[str]) -> dict[str, T
     """
     foreign = any(name.startswith("proposal_generator.") for name in tensors)
     rules = _DETECTRON2 if foreign else _TORCHVISION
+    if any(name.startswith("roi_head.") for name in tensors):
+        rules = _MMDETECTION
+    elif any(re.match(r"roi_heads\.box_head\.(\d\.)?conv1\.", name) for name in tensors):
+        rules = (_CONVOLUTIONAL, *rules)
     result = {}
     for name, value in tensors.items():
         if foreign and _CONSTANTS.match(name):

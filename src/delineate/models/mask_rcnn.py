@@ -5,15 +5,21 @@ arXiv:1612.03144; heads of the "v2" variants: Li et al. 2021, arXiv:2111.11429; 
 2018, arXiv:1712.00726. Tensor names and numbers are those of torchvision's models (BSD-3-Clause); where
 detectron2 (Apache-2.0) computes something else, a field of `Config` says which.
 
+Backbones: ResNet, ResNeXt, Swin and SwinV2 (Mask R-CNN with Swin as its authors' detectors, which are
+mmdetection's; its cascade as detectron2's), and SpineNet, which brings its own pyramid.
+
 Departures: mask logits are computed for the predicted class alone; the batch is one table of regions.
-Weights: torchvision's are under BSD-3-Clause, detectron2's under CC BY-SA 3.0. Variant of our own: `test`.
+With SpineNet, anchors, box coding and heads are detectron2's, not those of its TPU code, whose checkpoints do
+not load; box offsets of Swin's Mask R-CNN are not clamped from below.
+Weights: torchvision's are under BSD-3-Clause, detectron2's under CC BY-SA 3.0, Swin's under Apache-2.0.
+Variant of our own: `test`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +27,7 @@ from torch.nn import functional as F  # noqa: N812  (the name that everybody kno
 
 from delineate.models import Target, Weights
 from delineate.models._checkpoint import Contents
+from delineate.models._rcnn_backbones import body as build_body
 from delineate.models._rcnn_config import VARIANTS, Backbone, Config, Heads, Proposals
 from delineate.models._rcnn_heads import (
     BoxPredictor,
@@ -34,12 +41,14 @@ from delineate.models._rcnn_heads import (
 )
 from delineate.models._rcnn_keys import own_names
 from delineate.models._rcnn_training import two_stage_losses
+from delineate.models._sam_blocks import ChannelNorm
 from delineate.nn.anchors import base_anchors, grid_anchors
 from delineate.nn.box_coding import clip, decode
 from delineate.nn.fpn import FPN
-from delineate.nn.resnet import FrozenBatchNorm, Norm, ResNet, fold_norms
+from delineate.nn.resnet import Norm, fold_norms
 from delineate.nn.roi_align import pyramid_roi_align
 from delineate.nn.rpn import RPNHead, propose
+from delineate.nn.swin import from_official
 
 DECODE = "crops"  # of `postprocess.decode`
 
@@ -78,23 +87,14 @@ class MaskRCNN(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        part, proposals = config.backbone, config.proposals
-        norm: Norm = nn.BatchNorm2d if part.norm == "batch" else FrozenBatchNorm
-        shape: dict[str, Any] = {name: getattr(part, name) for name in ("stem", "groups", "group_width")}
-        body = ResNet(
-            part.blocks,
-            lambda n: cast("Any", norm)(n, eps=part.eps),
-            **shape,
-            first_strided=part.first_strided,
-        )
-        body.freeze(part.frozen)
+        proposals, body = config.proposals, build_body(config.backbone)
         self.backbone = nn.ModuleDict({"body": body})
         self.roi_heads = nn.ModuleDict()
-        if config.pyramid:
-            levels = FPN(body.channels, config.channels, nn.BatchNorm2d if config.pyramid_norm else None)
-            self.backbone["fpn"] = levels
-            inside = config.channels
-        else:
+        inside = config.channels
+        if config.pyramid and config.backbone.spinenet is None:
+            norm = self._norm if config.pyramid_norm else None
+            self.backbone["fpn"] = FPN(body.channels, config.channels, norm)
+        elif not config.pyramid:
             self.roi_heads["res5"] = body.get_submodule("layer4")
             del body.layer4
             inside = body.channels[2]
@@ -102,11 +102,15 @@ class MaskRCNN(nn.Module):
         self.rpn = nn.ModuleDict({"head": RPNHead(inside, anchors, proposals.convolutions)})
         self._add_heads(body.channels[3])
 
+    @property
+    def _norm(self) -> Norm:
+        return ChannelNorm if self.config.layer_norm else nn.BatchNorm2d
+
     def _add_heads(self, wide: int) -> None:
         config, heads = self.config, self.config.heads
         first = heads.background == "first"
         depth = config.class_channels[-1] + 1  # channels of boxes and masks
-        norm: Norm | None = nn.BatchNorm2d if heads.norm else None
+        norm = self._norm if heads.norm else None
         hidden = heads.box_hidden if config.pyramid else wide
         stages = len(heads.box_weights)
         box_heads = [
@@ -130,8 +134,8 @@ class MaskRCNN(nn.Module):
         """Detections of a batch.
 
         Args:
-            images: (B, 3, H, W) float, prepared as `Config.preprocess` says; H and W multiples of 32 (of 1
-                without a pyramid).
+            images: (B, 3, H, W) float, prepared as `Config.preprocess` says; H and W multiples of the
+                coarsest stride (of 1 without a pyramid).
             sizes: (B, 2) int64 height and width of the pictures, without the padding at the bottom and the
                 right; None = there is none.
 
@@ -193,8 +197,10 @@ class MaskRCNN(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Feature maps, finest first: the levels of `Config.strides`, and of a pyramid one more for anchors."""
-        stages = self.backbone["body"](images)
-        return list(self.backbone["fpn"](stages)) if self.config.pyramid else [stages[-1]]
+        stages: list[Tensor] = self.backbone["body"](images)
+        if not self.config.pyramid:
+            return stages[-1:]
+        return list(self.backbone["fpn"](stages)) if "fpn" in self.backbone else stages
 
     def anchored(self, features: Sequence[Tensor], images: Tensor) -> Anchored:
         """What the proposal head says of every anchor of a batch of `images`."""
@@ -314,19 +320,28 @@ def depends_on_classes(name: str) -> bool:
 
 
 def official(model: MaskRCNN, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint of torchvision or detectron2 under our names; see `_rcnn_keys.own_names`."""
-    return own_names(tensors, model.state_dict())
+    """The tensors of an official checkpoint under our names; see `_rcnn_keys.own_names`."""
+    found, size = own_names(tensors, model.state_dict()), model.config.backbone.swin
+    if size is None:
+        return found
+    prefix = "backbone.body."
+    body = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    rest = {name: value for name, value in found.items() if not name.startswith(prefix)}
+    return rest | {prefix + name: value for name, value in from_official(body, size).items()}
 
 
 def check_contents(model: MaskRCNN, contents: Contents) -> None:
     """Nothing to refuse: state dicts say no more than their tensors."""
 
 
-_TV, _TV_LICENCE = "https://download.pytorch.org/models", "BSD-3-Clause"
-_D2, _D2_LICENCE = "https://dl.fbaipublicfiles.com/detectron2", "CC-BY-SA-3.0"
+_TV, _D2 = "https://download.pytorch.org/models", "https://dl.fbaipublicfiles.com/detectron2"
 _SEGMENT = f"{_D2}/COCO-InstanceSegmentation"
+_SWIN = "https://github.com/SwinTransformer/storage/releases/download/v1.0.2"
+_LICENCES = {_TV: "BSD-3-Clause", _D2: "CC-BY-SA-3.0", _SWIN: "Apache-2.0"}
 WEIGHTS: dict[str, Weights] = {
-    name: Weights(url, None, _TV_LICENCE if url.startswith(_TV) else _D2_LICENCE, 80, *published)
+    name: Weights(
+        url, None, next(_LICENCES[base] for base in _LICENCES if url.startswith(base)), 80, *published
+    )
     for name, url, published in (
         ("r50_fpn", f"{_TV}/maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth", (37.9, 34.6)),
         ("r50_fpn_v2", f"{_TV}/maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth", (47.4, 41.8)),
@@ -345,6 +360,18 @@ WEIGHTS: dict[str, Weights] = {
             f"{_D2}/Misc/cascade_mask_rcnn_R_50_FPN_3x/144998488/model_final_480dd8.pkl",
             (44.3, 38.5),
         ),
+        (
+            "cascade_swin_b",
+            f"{_D2}/ViTDet/COCO/cascade_mask_rcnn_swin_b_in21k/f342979038/model_final_246a82.pkl",
+            (53.9, 46.2),
+        ),
+        (
+            "cascade_swin_l",
+            f"{_D2}/ViTDet/COCO/cascade_mask_rcnn_swin_l_in21k/f342979186/model_final_7c897e.pkl",
+            (55.0, 47.2),
+        ),
+        ("swin_t", f"{_SWIN}/mask_rcnn_swin_tiny_patch4_window7.pth", (46.0, 41.6)),
+        ("swin_s", f"{_SWIN}/mask_rcnn_swin_small_patch4_window7.pth", (48.5, 43.3)),
     )
 }
 
