@@ -80,8 +80,8 @@ def own_names(tensors: Mapping[str, Tensor], own: Container[str]) -> dict[str, T
         own: Names of the model.
 
     >>> import torch
-    >>> own_names({"backbone.bottom_up.res2.0.conv1.norm.bias": torch.zeros(1), "pixel_std": torch.ones(3)}, ())
-    {'backbone.body.layer1.0.bn1.bias': tensor([0.])}
+    >>> list(own_names({"proposal_generator.rpn_head.conv.bias": torch.zeros(1), "pixel_std": torch.ones(3)}, ()))
+    ['rpn.head.conv.0.0.bias']
     """
     foreign = any(name.startswith("proposal_generator.") for name in tensors)
     rules = _DETECTRON2 if foreign else _TORCHVISION
