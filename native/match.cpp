@@ -7,6 +7,7 @@
 #include <numeric>
 #include <optional>
 
+#include "greedy.hpp"
 #include "threads.hpp"
 
 namespace delineate {
@@ -160,8 +161,7 @@ struct Verdicts {
     int64_t positives = 0;  // truths that count
 };
 
-// Greedy matching of one cell in one area range: each detection, best first, takes the free truth it covers most. Truths that
-// count go before ignored ones; of equal overlaps the later truth wins; crowds may be taken again and again.
+// Greedy matching of one cell in one area range, detections best first; crowds may be taken again and again.
 // `areas` and `place` are the ranking's, from the cell's first detection on.
 void match_cell(const Truths& truths, const Cells& cells, const Cell& cell, std::array<double, 2> range,
                 std::span<const double> thresholds, const double* areas, const int64_t* place,
@@ -180,23 +180,17 @@ void match_cell(const Truths& truths, const Cells& cells, const Cell& cell, std:
         const double area = *areas++;
         const bool outside = area < range[0] || area > range[1];
         uint32_t hit = 0, ignored = outside ? every : 0;
-        const Pair* const first = pairs.data() + cells.first[d];
-        const Pair* const last = first + cells.count[d];
-        for (size_t t = 0; first != last && t < thresholds.size(); ++t) {
+        const Pair* const mine = pairs.data() + cells.first[d];
+        const int64_t count = cells.count[d];
+        for (size_t t = 0; count > 0 && t < thresholds.size(); ++t) {
             const uint32_t bit = uint32_t{1} << t;
-            int64_t best = -1;
-            for (const uint8_t wanted : {uint8_t{0}, uint8_t{1}}) {
-                double iou = std::min(thresholds[t], 1 - 1e-10);
-                for (const Pair* p = first; p != last; ++p) {
-                    const int64_t g = p->truth - cell.truth_begin;
-                    if (ignore[g] != wanted || p->iou < iou) continue;
-                    if ((taken[g] & bit) && !truths.crowd[cells.truths[p->truth]]) continue;
-                    iou = p->iou;
-                    best = g;
-                }
-                if (best >= 0) break;
-            }
-            if (best < 0) continue;
+            const auto place = [&](int64_t p) { return mine[p].truth - cell.truth_begin; };
+            const int64_t pair = greediest(
+                0, count, std::min(thresholds[t], 1 - 1e-10), [&](int64_t p) { return mine[p].iou; },
+                [&](int64_t p) { return ignore[place(p)] != 0; },
+                [&](int64_t p) { return !(taken[place(p)] & bit) || truths.crowd[cells.truths[mine[p].truth]]; });
+            if (pair < 0) continue;
+            const int64_t best = place(pair);
             taken[best] |= bit;
             if (truths.lost[cells.truths[cell.truth_begin + best]]) {
                 if (ignore[best]) ignored |= bit;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "greedy.hpp"
 #include "threads.hpp"
 
 namespace delineate {
@@ -40,24 +41,20 @@ struct Scene {
         }
     }
 
-    // The truth that detection d covers most among those that (do not) count, from `least` on; of equals the later one.
+    // The truth that detection d covers most among those that are free, or -1.
     template <class Free>
-    int64_t most(int64_t d, bool ignored, double least, Free&& free) const {
-        int64_t best = -1;
-        for (int64_t p = pairs.offsets[d]; p < pairs.offsets[d + 1]; ++p) {
-            const int64_t truth = pairs.truths[p];
-            if (pairs.ious[p] < least || !fits(d, p) || ignores(truth) != ignored || !free(truth)) continue;
-            least = pairs.ious[p];
-            best = truth;
-        }
-        return best;
+    int64_t most(int64_t d, double least, Free&& free) const {
+        const int64_t pair = greediest(
+            pairs.offsets[d], pairs.offsets[d + 1], least, [&](int64_t p) { return pairs.ious[p]; },
+            [&](int64_t p) { return ignores(pairs.truths[p]); },
+            [&](int64_t p) { return fits(d, p) && free(pairs.truths[p]); });
+        return pair < 0 ? -1 : pairs.truths[pair];
     }
 
     void by_score(size_t t, double least, std::span<uint8_t> taken, int64_t first) const {
         const auto free = [&](int64_t truth) { return !taken[truth - first] || truths.crowd[truth]; };
         for (const int64_t d : order) {
-            int64_t best = most(d, false, least, free);
-            if (best < 0) best = most(d, true, least, free);
+            const int64_t best = most(d, least, free);
             if (best < 0) continue;
             taken[best - first] = 1;
             take(d, best, t);
@@ -67,10 +64,8 @@ struct Scene {
     void by_nearest(size_t t, double least, std::span<uint8_t> taken, int64_t first) const {
         const auto any = [](int64_t) { return true; };
         for (const int64_t d : order) {
-            int64_t best = most(d, false, least, any);
-            if (best >= 0 && taken[best - first]) continue;
-            if (best < 0) best = most(d, true, least, any);
-            if (best < 0) continue;
+            const int64_t best = most(d, least, any);
+            if (best < 0 || (taken[best - first] && !ignores(best))) continue;
             taken[best - first] = 1;
             take(d, best, t);
         }

@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,22 @@ def folder(tmp_path_factory):
     return folder
 
 
+def _pycocotools():
+    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "pycocotools"}
+
+
+@pytest.fixture
+def real_pycocotools():
+    """One page puts this package's modules in its place."""
+    before = _pycocotools()
+    yield
+    for name in _pycocotools():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
 @pytest.mark.parametrize(("page", "number"), list(blocks()))
+@pytest.mark.usefixtures("real_pycocotools")
 def test_block_runs(page, number, folder, monkeypatch):
     kind, text = list(BLOCK.findall(page.read_text(encoding="utf-8")))[number]
     monkeypatch.chdir(folder)

@@ -101,7 +101,7 @@ def hulls(masks: Masks, pixel_size: PixelSize = 1.0) -> Hulls:
 
 
 def ellipses(masks: Masks, pixel_size: PixelSize = 1.0) -> Ellipses:
-    """The ellipse with the same second moments as each mask.
+    """The ellipse with the same second moments as each mask. Parts of the mask may lie outside: it encloses nothing.
 
     >>> found = ellipses(Masks.from_dense(np.ones((1, 1, 9), bool)))
     >>> found.x, found.major.round(2), found.minor, found.orientation.round(2)

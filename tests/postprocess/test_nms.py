@@ -237,7 +237,10 @@ def test_wrong_scores_of_masks_are_named():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((ONE, [-1]), {}, "scores must be at least 0 where they are multiplied, got -1"),
+        ((ONE, [-1]), {}, "scores must be finite and at least 0 where they are multiplied, got -1"),
+        ((ONE * 2, [0.5, np.inf]), {}, "scores must be finite and at least 0 .*, got inf"),  # inf * 0 is NaN
+        ((ONE, [-np.inf]), {"decay": "linear"}, "scores must be finite and at least 0 .*, got -inf"),
+        ((ONE, [np.nan]), {}, "scores must be numbers, got NaN at index 0"),
         ((ONE, [1, 2]), {}, "nms: scores must be 1 numbers, got"),
         ((ONE, [1], [0.5]), {}, "nms: labels must be 1 whole numbers, got"),
         ((ONE, [1]), {"sigma": 0}, "sigma must be above 0, got 0"),

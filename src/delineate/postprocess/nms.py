@@ -96,7 +96,7 @@ def soft_nms(
 
     Args:
         objects: N masks, or (N, 4) boxes x0, y0, x1, y1.
-        scores: (N,) at least 0.
+        scores: (N,) finite, at least 0.
         labels: (N,) whole numbers; objects of different labels leave each other alone.
         decay: "gaussian" or "linear".
         sigma: Above 0, of the gaussian; the smaller, the stricter.
@@ -135,7 +135,7 @@ def matrix_nms(
 
     Args:
         objects: N masks, or (N, 4) boxes x0, y0, x1, y1.
-        scores: (N,) at least 0.
+        scores: (N,) finite, at least 0.
         labels: (N,) whole numbers; objects of different labels leave each other alone.
         decay: "gaussian" or "linear".
         sigma: Above 0, of the gaussian, as in the paper; the authors' code calls its inverse sigma (2).
@@ -301,8 +301,9 @@ def _scored_pairs(
     count = len(objects) if isinstance(objects, Masks) else len(np.asarray(objects))
     best_first(scores, count)
     values = np.ascontiguousarray(scores, np.float64).reshape(count)
-    if (values < 0).any():
-        raise ValueError(f"nms: scores must be at least 0 where they are multiplied, got {values.min()}.")
+    if not ((values >= 0) & (values < np.inf)).all():
+        odd = values[(values < 0) | np.isinf(values)][0]
+        raise ValueError(f"nms: scores must be finite and at least 0 where they are multiplied, got {odd}.")
     classes = check_labels(labels, count)
     if classes is None:
         return found, values

@@ -7,6 +7,7 @@ import pytest
 
 from delineate.compat.pycocotools.coco import COCO
 from delineate.errors import MissingExtra
+from delineate.masks import Masks
 
 oracle = pytest.importorskip("pycocotools.coco")
 pytestmark = pytest.mark.filterwarnings(
@@ -169,3 +170,30 @@ def test_drawing(both):
     coco.showAnns(list(coco.anns.values()), draw_bbox=True)
     assert len(pyplot.gca().patches) >= 8
     pyplot.close("all")
+
+
+def test_shown_masks_keep_their_holes():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    ring = np.ones((1, 9, 9), bool)
+    ring[0, 3:6, 3:6] = False
+    rle = Masks.from_dense(ring).to_rle()[0]
+    drawn = COCO()
+    drawn.dataset = {
+        "images": [{"id": 1, "height": 9, "width": 9}],
+        "categories": [{"id": 1, "name": "ring"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": rle}],
+    }
+    drawn.createIndex()
+    figure = pyplot.figure(figsize=(1, 1), dpi=90)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.imshow(np.full((9, 9, 3), 255, np.uint8))
+    axis.axis("off")
+    drawn.showAnns(drawn.loadAnns([1]))
+    figure.canvas.draw()
+    seen = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    pyplot.close(figure)
+    assert (seen[45, 45] == 255).all()  # in the hole
+    assert (seen[15, 45] < 255).any()

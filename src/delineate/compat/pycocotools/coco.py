@@ -227,21 +227,26 @@ class COCO:
             pyplot = importlib.import_module("matplotlib.pyplot")
         except ImportError:
             raise MissingExtra("matplotlib", "matplotlib") from None
+        patches, paths = (importlib.import_module(f"matplotlib.{name}") for name in ("patches", "path"))
         axis = pyplot.gca()
         axis.set_autoscale_on(False)
         for ann in anns:
             colour = np.random.default_rng().uniform(0.4, 1.0, 3)
-            outlines = []
+            outlines: list[list[NDArray[Any]]] = []  # each filled at once, so that rings inside are holes
             if isinstance(ann.get("segmentation"), list):
-                outlines += [np.reshape(part, (-1, 2)) for part in ann["segmentation"]]
+                outlines += [[np.reshape(part, (-1, 2))] for part in ann["segmentation"]]
             elif "segmentation" in ann:
                 rings = Masks.from_rle([self.annToRLE(ann)]).to_polygons()[0]
-                outlines += [ring - 0.5 for ring in rings]  # matplotlib counts from the centre of a pixel
+                outlines.append([ring - 0.5 for ring in rings])  # matplotlib counts from a pixel's centre
             if draw_bbox:
                 x, y, width, height = ann["bbox"]
-                outlines.append(np.array([[x, y], [x, y + height], [x + width, y + height], [x + width, y]]))
-            for outline in outlines:
-                axis.fill(*outline.T, facecolor=(*colour, 0.4), edgecolor=(*colour, 1.0), linewidth=2)
+                outlines.append(
+                    [np.array([[x, y], [x, y + height], [x + width, y + height], [x + width, y]])]
+                )
+            style = {"facecolor": (*colour, 0.4), "edgecolor": (*colour, 1.0), "linewidth": 2}
+            for outline in filter(None, outlines):
+                closed = [paths.Path(np.concatenate([ring, ring[:1]]), closed=True) for ring in outline]
+                axis.add_patch(patches.PathPatch(paths.Path.make_compound_path(*closed), **style))
 
     def download(self, tarDir: str | None = None, imgIds: Any = _NO_FILTER) -> NoReturn:  # noqa: ANN401
         """Refused: this package does not reach for the network.
