@@ -110,12 +110,25 @@ def test_what_cannot_be_written(tmp_path):
     for dataset, message in (
         (Dataset([Record(None, SIZE, part, 5)], ["x"]), "must be frames of a video with masks, got 5"),
         (video(part.replace(masks=None)), "with masks, got 0"),
-        (video(part.replace(ids=[255])), "track ids must be 1 to 254, got 255 in 'v'"),
-        (video(part.replace(ids=[0])), "track ids must be 1 to 254, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             davis.write(dataset, tmp_path / "a")
         assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"), [([0, 1], [2, 1]), ([255, 254], [1, 254]), ([-4, 2**40], [1, 2])]
+)
+def test_ids_that_are_no_numbers_of_a_map_get_others(tmp_path, caplog, ids, expected):
+    dense = np.zeros((2, *SIZE), bool)
+    dense[0, 0, 0] = dense[1, 1, 1] = True
+    davis.write(video(Instances.of(Masks.from_dense(dense), ids=ids)), tmp_path / "a")
+    found = davis.read(tmp_path / "a")[0].instances
+    assert sorted(found.ids.tolist()) == sorted(expected)
+    assert "track ids are not 1 to 254; they get other numbers" in caplog.text
+    many = Masks.from_counts(np.tile([0, 1, SIZE[0] * SIZE[1] - 1], 255), np.arange(256) * 3, SIZE)
+    with pytest.raises(FormatError, match="tracks must be at most 254, got 255"):
+        davis.write(video(Instances.of(many, ids=np.arange(255))), tmp_path / "b")
 
 
 def test_what_does_not_fit(tmp_path):

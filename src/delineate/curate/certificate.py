@@ -181,6 +181,7 @@ def _names(dataset: Dataset, kinds: set[str]) -> Iterator[list[object]]:
     # Pictures without a file, and those that are not placed, are called by what folder formats call them.
     stems = [Path(name).stem for name in names_in_folders(dataset, by_split=by_split)]
     yield [(record.split if by_split else None, stem) for record, stem in zip(dataset, stems, strict=True)]
+    yield [Path(record.name).stem for record in dataset]
     if "videos" not in kinds:
         yield frames
 

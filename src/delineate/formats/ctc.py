@@ -26,7 +26,7 @@ from delineate import algebra, atomic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _class_table, _pictures
-from delineate.formats._painting import hidden
+from delineate.formats._painting import fitting, hidden
 from delineate.image import SUFFIXES, read_label_map, read_size
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -100,9 +100,9 @@ def read(path: str | Path) -> Dataset:
 def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "link") -> None:
     """Write the truth of videos, VIDEO_GT/TRA, and their pictures, VIDEO; the folder appears in one step.
 
-    Frames are named by their number. Track ids become the numbers of the cells; objects without get numbers that are
-    free in their video. The extra "parent" says who the mother is. The log says how many cells lose pixels under
-    later ones.
+    Frames are named by their number. Track ids become the numbers of the cells; objects without, or with ids that are
+    not 1 to 65535, get numbers that are free in their video. The extra "parent" says who the mother is. The log says
+    how many cells lose pixels under later ones.
 
     Args:
         dataset: What to write; every record is a frame of a video. Crowds are left out, and the log says how many.
@@ -110,9 +110,9 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
         pictures: "link" and "copy" put the pictures under VIDEO/; "leave" leaves that to you.
 
     Raises:
-        FormatError: A picture is missing, or a video cannot name a folder.
+        FormatError: A picture is missing, a video cannot name a folder, or has more than 65535 tracks.
         FileExistsError: There is something in the folder.
-        ValueError: A record belongs to no video, masks are missing, or track ids are not 1 to 65535.
+        ValueError: A record belongs to no video, or masks are missing.
     """
     path = Path(path)
     _pictures.need_frames("ctc", dataset)
@@ -125,15 +125,11 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
             folder.mkdir(parents=True)
             plain = [record.replace(instances=_countable(record.instances)) for record in frames]
             found = tracks(plain)
-            wrong = found.ids[(found.ids < 1) | (found.ids > _LARGEST)]
-            if len(wrong):
-                raise ValueError(f"ctc.write: track ids must be 1 to {_LARGEST}, got {wrong[0]} in {video!r}")
-            objects[name] = {
-                str(v): n for v, n in zip(found.ids.tolist(), found.labels.tolist(), strict=True)
-            }
+            ids = fitting(path, video, found.ids, _LARGEST)
+            objects[name] = {str(v): n for v, n in zip(ids.tolist(), found.labels.tolist(), strict=True)}
             for record, whole, rows in zip(plain, frames, found.rows, strict=True):
                 masks = record.instances.masks or Masks.empty(record.size)
-                array = algebra.to_label_map(masks, found.ids[rows])
+                array = algebra.to_label_map(masks, ids[rows])
                 Image.fromarray(array).save(
                     folder / f"man_track{record.frame:03}.tif", compression="tiff_lzw"
                 )
@@ -142,7 +138,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
                 if record.path is not None:
                     target = root / name / f"t{record.frame:03}{record.path.suffix.lower()}"
                     _pictures.place(record.path, target, pictures)
-            (folder / "man_track.txt").write_text("".join(_lines(plain, found.ids, found.rows)), "ascii")
+            (folder / "man_track.txt").write_text("".join(_lines(plain, ids, found.rows)), "ascii")
         _class_table.write(root, dataset.classes, objects, always=not objects)
     if covered or crowds:
         text = "%s: %d cells lose pixels under later ones, or have none; %d crowds are left out"

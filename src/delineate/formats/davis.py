@@ -25,7 +25,7 @@ from delineate import algebra, atomic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _class_table, _pictures
-from delineate.formats._painting import hidden
+from delineate.formats._painting import fitting, hidden
 from delineate.image import SUFFIXES, read_label_map, read_size
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -107,8 +107,9 @@ def read(path: str | Path) -> Dataset:
 def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "link") -> None:
     """Write Annotations/, JPEGImages/ and ImageSets/; the folder appears in one step.
 
-    Frames are named by their number. Track ids become the numbers of the objects; objects without get numbers that
-    are free in their video. Crowds become void. The log says how many objects lose pixels under later ones.
+    Frames are named by their number. Track ids become the numbers of the objects; objects without, or with ids that
+    are not 1 to 254, get numbers that are free in their video. Crowds become void. The log says how many objects lose
+    pixels under later ones.
 
     Args:
         dataset: What to write; every record is a frame of a video.
@@ -116,9 +117,9 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
         pictures: "link" and "copy" put the pictures under JPEGImages/; "leave" leaves that to you.
 
     Raises:
-        FormatError: A picture is missing, or a video or split cannot name a file.
+        FormatError: A picture is missing, a video or split cannot name a file, or a video has more than 254 tracks.
         FileExistsError: There is something in the folder.
-        ValueError: A record belongs to no video, masks are missing, or track ids are not 1 to 254.
+        ValueError: A record belongs to no video, or masks are missing.
     """
     path = Path(path)
     _pictures.need_frames("davis", dataset)
@@ -131,12 +132,8 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
         for video, frames in dataset.videos().items():
             name = _pictures.folder_name(path, str(video))
             found = tracks([r.replace(instances=r.instances.replace(scores=None)) for r in frames])
-            values = np.where(found.crowd, VOID, found.ids)
-            wrong = values[~found.crowd & ((values < 1) | (values >= VOID))]
-            if len(wrong):
-                raise ValueError(
-                    f"davis.write: track ids must be 1 to {VOID - 1}, got {wrong[0]} in {video!r}"
-                )
+            values = np.full(len(found.ids), VOID, np.int64)
+            values[~found.crowd] = fitting(path, video, found.ids[~found.crowd], VOID - 1)
             objects[name] = {str(v): n for v, n in zip(values.tolist(), found.labels.tolist(), strict=True)}
             (root / _MAPS / name).mkdir()
             for record, rows in zip(frames, found.rows, strict=True):

@@ -316,11 +316,12 @@ def write(
         for record, name in zip(dataset, _pictures.names(dataset, by_split=True), strict=True):
             folder = root if record.split is None else root / _pictures.folder_name(path, record.split)
             folder.mkdir(exist_ok=True)
-            there = record.path
-            if there is not None and pictures != "leave":
-                _pictures.place(there, folder / name, pictures)
-                there = folder / name
-            where = None if there is None else Path(os.path.relpath(there, folder)).as_posix()
+            there = folder / name
+            if record.path is not None and pictures == "leave":
+                there = record.path
+            elif record.path is not None:
+                _pictures.place(record.path, there, pictures)
+            where = Path(os.path.relpath(there, folder)).as_posix()
             head = {"imagePath": where, "imageHeight": record.size[0], "imageWidth": record.size[1]}
             with (folder / name).with_suffix(".geojson").open("wb") as file:
                 start = coco_write.encode({"type": "FeatureCollection", **head})

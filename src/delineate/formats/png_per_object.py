@@ -8,7 +8,8 @@
     classes.json                                    only where there are other classes than "object"
 
 (https://www.kaggle.com/c/data-science-bowl-2018/data). The folder around the folders of pictures is their split; they
-may lie in the root as well. Objects may overlap. A picture without a folder masks/ is not annotated and is left out.
+may lie in the root as well. Objects may overlap. A picture without a folder masks/ is not annotated and is left out; one whose file is not there is
+as large as its masks.
 """
 
 from __future__ import annotations
@@ -84,21 +85,29 @@ def read(path: str | Path) -> Dataset:
     path = Path(path)
     table = _class_table.read(path)
     records: list[Record] = []
-    bare = found = 0
+    bare = sizeless = found = 0
     for split, folder in _folders(path):
         found += 1
         if not (folder / "masks").is_dir():
             bare += 1
             continue
-        picture = _picture(folder)
         files = _masks(folder)
+        picture = _picture(folder)
+        if picture is None and not files:
+            sizeless += 1
+            continue
+        picture, source = (
+            (folder / "images" / f"{folder.name}.png", files[0]) if picture is None else (picture,) * 2
+        )
         labels = table.labels(_key(split, folder.name), [file.name for file in files])
-        instances = Instances.of(_objects(files, read_size(picture)), labels)
+        instances = Instances.of(_objects(files, read_size(source, orient=source == picture)), labels)
         records.append(Record(picture, instances.size, instances, len(records) + 1, split=split))
     if not found and not table.path.is_file():
         raise FormatError(path, "", "must be a folder of folders with images/ and masks/, got none.")
     if bare:
         _log.warning("%s: %d of %d pictures have no folder masks; they are left out", path, bare, found)
+    if sizeless:
+        _log.warning("%s: %d pictures have neither file nor objects; they are left out", path, sizeless)
     return Dataset(tuple(records), table.classes)
 
 
@@ -106,13 +115,12 @@ def _key(split: str | None, name: str) -> str:
     return name if split is None else f"{split}/{name}"
 
 
-def _picture(folder: Path) -> Path:
+def _picture(folder: Path) -> Path | None:
+    """The picture, if it is there."""
     pictures = list(itertools.islice(_pictures.listed(folder / "images"), 2))
-    if len(pictures) != 1:
-        raise FormatError(
-            folder / "images", "", f"must hold one picture, got {'more' if pictures else 'none'}."
-        )
-    return pictures[0]
+    if len(pictures) > 1:
+        raise FormatError(folder / "images", "", "must hold one picture, got more.")
+    return pictures[0] if pictures else None
 
 
 def _objects(files: list[Path], size: tuple[int, int]) -> Masks:
