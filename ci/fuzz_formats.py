@@ -196,6 +196,7 @@ def blind(target: Target, seconds: int) -> None:
 
 
 def main() -> int:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

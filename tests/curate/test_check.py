@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from delineate.curate import _check_coco as check_coco
+from delineate.curate._crossings import crossing
 from delineate.curate.check import KINDS, Problem, check, check_dataset, check_together, fix, mended
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
@@ -248,3 +250,50 @@ def test_real_annotations_are_clean_of_format_errors(shared):
         "unused class",
     }
     assert "missing picture" in kinds
+
+
+def test_rings_are_compared_as_pair_by_pair():
+    def crosses(ring):
+        turn = [
+            [np.sign((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0]) for c in ring]
+            for a, b in zip(ring, np.roll(ring, -1, 0), strict=True)
+        ]
+        n = range(len(ring))
+        ends = [(i + 1) % len(ring) for i in n]
+        return any(
+            turn[i][j] * turn[i][ends[j]] < 0 and turn[j][i] * turn[j][ends[i]] < 0
+            for i in n
+            for j in range(i)
+        )
+
+    rng = np.random.default_rng(5)
+    rings = [rng.integers(0, 9, (rng.integers(3, 9), 2)).astype(float) for _ in range(150)]
+    expected = [crosses(ring) for ring in rings]
+    assert 20 < sum(expected) < 140
+    assert crossing(rings).tolist() == expected
+    assert [bool(crossing([ring])[0]) for ring in rings] == expected
+    assert crossing([]).tolist() == []
+
+
+def test_large_files_are_looked_at_block_by_block(tmp_path, monkeypatch):
+    entries = [
+        {"id": n, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4 + n % 2]]}
+        for n in range(50)
+    ]
+    entries[20]["note"] = 'a"}, {"b'
+    entries[30]["segmentation"] = {"size": [8, 9], "counts": [72]}
+    entries[31]["segmentation"] = [[0, 0, 4, 4, 4, 0, 0, 4]]
+    entries[49]["id"] = 3
+    content = {
+        "images": [{"id": 1, "height": 8, "width": 9, "file_name": "a.png"}],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": entries,
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    whole = check_coco.problems(tmp_path / "a.json")
+    assert [kind for kind, _, _ in whole] == ["polygon crosses itself", "duplicate id"]
+    for size in (1, 7, 100, 1000):
+        monkeypatch.setattr(check_coco, "_BLOCK", size)
+        assert check_coco.problems(tmp_path / "a.json") == whole
+    (tmp_path / "b.json").write_text("\ufeff" + json.dumps(content), "utf-8")
+    assert check_coco.problems(tmp_path / "b.json") == whole, "read whole: it starts with a byte order mark"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import tempfile
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from delineate import atomic
+from delineate._native import _core
+from delineate.curate._crossings import crossing
 from delineate.dataset import Dataset
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
@@ -31,6 +35,10 @@ KINDS = {
     "bad entry": "Mend or delete it; it lacks what every entry needs. --fix deletes it.",
 }
 _FAR = 1.0  # pixels beyond the border that rounding explains
+_HUGE = 1e30
+_BLOCK = 1 << 22  # bytes of annotations that are looked at together
+_ENTRIES = 1000
+_BETWEEN = re.compile(rb"\}\s*,\s*\{")
 
 Found = tuple[str, str, str]
 Json = dict[str, Any]
@@ -38,8 +46,55 @@ Points = NDArray[np.float64]
 
 
 def problems(path: Path) -> list[Found]:
-    """(kind, where, text) of everything that is wrong with the entries of a COCO file."""
-    return [found for found, _ in _walk(_load(path))]
+    """(kind, where, text) of all that is wrong with the entries of a COCO file, which is never whole in memory."""
+    with coco_json.opened(path) as file:
+        outline = _core.json_outline(file.fileno())
+        spans = {} if outline is None else {key: (begin, length) for key, begin, length, *_ in outline[1]}
+        if not {"images", "categories", "annotations"} <= spans.keys():  # damaged, or only unusual
+            return [found for found, _ in _walk(*_parts(_load(path)))]
+        heads = []
+        for name in ("images", "categories"):
+            begin, length = spans[name]
+            file.seek(begin)
+            heads.append(_entries(path, name, file.read(length)))
+        blocks = _streamed(path, file, *spans["annotations"])
+        return [found for found, _ in _walk(heads[0], heads[1], blocks)]
+
+
+def _entries(path: Path, name: str, text: bytes) -> list[Json]:
+    try:
+        entries: list[Json] = msgspec.json.decode(text, type=list[dict[str, Any]])
+        return entries
+    except msgspec.ValidationError as error:
+        raise FormatError(path, name, "must be a list of objects.") from error
+
+
+def _streamed(path: Path, file: BinaryIO, begin: int, length: int) -> Iterator[list[Json]]:
+    """The entries of a list that begins there, some at a time."""
+    file.seek(begin + 1)
+    left, text = length - 2, b""
+    while left:
+        block = file.read(min(_BLOCK, left))
+        left = left - len(block) if block else 0
+        text += block
+        ends = (
+            [match.start() + 1 for match in _BETWEEN.finditer(text, max(0, len(text) - _BLOCK))]
+            if left
+            else []
+        )
+        for end in ends[:-6:-1]:  # one inside of an entry does not decode
+            with contextlib.suppress(msgspec.DecodeError):
+                yield _entries(path, "annotations", b"[" + text[:end] + b"]")
+                text = text[end:].lstrip(b" \t\r\n,")
+                break
+    yield _entries(path, "annotations", b"[" + text + b"]")
+
+
+def _parts(content: Json) -> tuple[list[Json], list[Json], Iterator[list[Json]]]:
+    """Pictures, categories and blocks of annotations."""
+    entries: list[Json] = content["annotations"]
+    blocks = (entries[begin : begin + _ENTRIES] for begin in range(0, len(entries), _ENTRIES))
+    return content["images"], content["categories"], blocks
 
 
 def repaired(path: Path) -> tuple[Json, Counter[str]]:
@@ -48,7 +103,7 @@ def repaired(path: Path) -> tuple[Json, Counter[str]]:
     done: Counter[str] = Counter()
     dead: set[int] = set()
     renumber = False
-    for (kind, _, _), entry in list(_walk(content)):
+    for (kind, _, _), entry in list(_walk(*_parts(content))):
         done[kind] += 1
         if kind in ("polygon too short", "polygon out of bounds"):
             continue  # mended below, all at once
@@ -93,39 +148,48 @@ def _load(path: Path) -> Json:
     return content
 
 
-def _walk(content: Json) -> Iterator[tuple[Found, Json]]:
+def _walk(
+    images: list[Json], categories: list[Json], blocks: Iterable[list[Json]]
+) -> Iterator[tuple[Found, Json]]:
     """Every problem with the entry that has it."""
-    yield from _heads(content["images"], "image", "file_name")
-    yield from _heads(content["categories"], "category", "name")
-    pictures = {
-        entry["id"]: entry for entry in reversed(content["images"]) if _key(entry)
-    }  # the first of an id
+    yield from _heads(images, "image", "file_name")
+    yield from _heads(categories, "category", "name")
+    pictures = {entry["id"]: entry for entry in reversed(images) if _key(entry)}  # the first of an id
     sizes = {id_: (entry.get("height"), entry.get("width")) for id_, entry in pictures.items()}
-    known = {entry.get("id") for entry in content["categories"] if _key(entry)}
+    known = {entry.get("id") for entry in categories if _key(entry)}
     seen: set[object] = set()
-    for place, entry in enumerate(content["annotations"]):
-        id_ = entry.get("id")
-        where = f"annotations[{place}]" if id_ is None else f"annotation {id_}"
-        image = entry.get("image_id")
-        if not _is_id(image) or not isinstance(entry.get("category_id"), int):
-            yield ("bad entry", where, "must have an image_id and a category_id"), entry
-            continue
-        if image not in sizes:
-            yield (
-                ("dangling picture id", where, f"image_id must be the id of a picture, got {image!r}"),
-                entry,
-            )
-            continue
-        where = f"{pictures[image].get('file_name') or image}, {where}"
-        if id_ is not None and (not isinstance(id_, int) or id_ in seen):
-            yield ("duplicate id", where, f"id must be unique, got {id_!r} again"), entry
-        seen.add(id_ if isinstance(id_, int) else None)
-        if entry["category_id"] not in known:
-            text = f"category_id must be the id of a category, got {entry['category_id']}"
-            yield ("unknown class", where, text), entry
-            continue
-        for kind, text in (*_box(entry.get("bbox")), *_shape(entry.get("segmentation"), sizes[image])):
-            yield (kind, where, text), entry
+    first = 0
+    for block in blocks:
+        rings = _rings(block)
+        crossed: dict[int, list[int]] = defaultdict(list)
+        for (at, part), bad in zip(rings, crossing([*rings.values()]), strict=True):
+            if bad:
+                crossed[at].append(len(rings[at, part]))
+        for place, entry in enumerate(block):
+            id_ = entry.get("id")
+            where = f"annotations[{first + place}]" if id_ is None else f"annotation {id_}"
+            image = entry.get("image_id")
+            if not _is_id(image) or not isinstance(entry.get("category_id"), int):
+                yield ("bad entry", where, "must have an image_id and a category_id"), entry
+                continue
+            if image not in sizes:
+                text = f"image_id must be the id of a picture, got {image!r}"
+                yield ("dangling picture id", where, text), entry
+                continue
+            where = f"{pictures[image].get('file_name') or image}, {where}"
+            if id_ is not None and (not isinstance(id_, int) or id_ in seen):
+                yield ("duplicate id", where, f"id must be unique, got {id_!r} again"), entry
+            seen.add(id_ if isinstance(id_, int) else None)
+            if entry["category_id"] not in known:
+                text = f"category_id must be the id of a category, got {entry['category_id']}"
+                yield ("unknown class", where, text), entry
+                continue
+            for kind, text in (*_box(entry.get("bbox")), *_shape(entry.get("segmentation"), sizes[image])):
+                yield (kind, where, text), entry
+            for count in crossed.get(place, ()):
+                text = f"polygon of {count} points must not cross itself"
+                yield ("polygon crosses itself", where, text), entry
+        first += len(block)
 
 
 def _is_id(value: object) -> bool:
@@ -157,10 +221,11 @@ def _box(box: object) -> Iterator[tuple[str, str]]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
 
 
 def _shape(shape: object, size: tuple[object, object]) -> Iterator[tuple[str, str]]:
+    """What is wrong with a mask, but for polygons that cross themselves."""
     if isinstance(shape, dict):
         if isinstance(size[0], int) and isinstance(size[1], int):
             yield from _runs(shape, (size[0], size[1]))
@@ -171,25 +236,43 @@ def _shape(shape: object, size: tuple[object, object]) -> Iterator[tuple[str, st
         yield "bad mask", f"segmentation must be polygons or a run-length mask, got {str(shape)[:80]}"
         return
     for part in shape:
-        if not all(map(_is_number, part)):
+        points = _points(part)
+        if points is None:
             yield "bad mask", f"polygon must be finite numbers, got {str(part)[:80]}"
             return
         if len(part) < 6 or len(part) % 2:
-            yield (
-                "polygon too short",
-                f"polygon must be 3 points (6 numbers) or more, got {len(part)} numbers",
-            )
-            continue
-        points = list(zip(part[0::2], part[1::2], strict=True))
-        if isinstance(size[0], int) and isinstance(size[1], int):
-            off = max(max(-x, -y, x - size[1], y - size[0]) for x, y in points)
+            text = f"polygon must be 3 points (6 numbers) or more, got {len(part)} numbers"
+            yield "polygon too short", text
+        elif isinstance(size[0], int) and isinstance(size[1], int):
+            off = float(max((-points).max(), (points - (size[1], size[0])).max()))
             if off > _FAR:
-                yield (
-                    "polygon out of bounds",
-                    f"polygon must lie in the picture, got a point {off:g} pixels outside",
-                )
-        if _crosses(points):
-            yield "polygon crosses itself", f"polygon of {len(points)} points must not cross itself"
+                text = f"polygon must lie in the picture, got a point {off:g} pixels outside"
+                yield "polygon out of bounds", text
+
+
+def _points(part: Sequence[object]) -> Points | None:
+    """(K, 2) x, y of a polygon, without the last number of an odd count; None where one is no finite number."""
+    if not {*map(type, part)} <= {int, float}:
+        return None
+    try:
+        numbers = np.array(part, np.float64)
+    except OverflowError:  # a whole number beyond all floats
+        return None
+    return numbers[: len(part) // 2 * 2].reshape(-1, 2) if (np.abs(numbers) < _HUGE).all() else None
+
+
+def _rings(entries: Sequence[Json]) -> dict[tuple[int, int], Points]:
+    """The polygons of some entries by place of the entry and of the part, as far as they are polygons."""
+    found = {}
+    for place, entry in enumerate(entries):
+        shape = entry.get("segmentation")
+        for n, part in enumerate(shape if isinstance(shape, list) else ()):
+            points = (
+                _points(part) if isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 else None
+            )
+            if points is not None:
+                found[place, n] = points
+    return found
 
 
 def _runs(shape: Json, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
@@ -200,25 +283,6 @@ def _runs(shape: Json, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
         Masks.from_rle([shape], size)
     except (ValueError, TypeError, KeyError) as error:
         yield "bad mask", str(error).removeprefix("masks[0]: ")
-
-
-def _crosses(points: list[tuple[float, float]]) -> bool:
-    """Whether two edges cross properly (touching is no crossing)."""
-    p = np.array(points, np.float64)
-    q = np.roll(p, -1, axis=0)
-    for begin in range(0, len(p), 64):  # 64 edges against all at a time: memory stays flat
-        a, b = p[begin : begin + 64, None], q[begin : begin + 64, None]
-        apart = _side(a, b, p) * _side(a, b, q) < 0
-        if (apart & (_side(p, q, a) * _side(p, q, b) < 0)).any():
-            return True
-    return False
-
-
-def _side(a: Points, b: Points, c: Points) -> Points:
-    """The sign of the turn a, b, c."""
-    u, v = b - a, c - a
-    turn: Points = np.sign(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])
-    return turn
 
 
 def _mend_polygons(entry: Json, size: tuple[Any, Any]) -> None:

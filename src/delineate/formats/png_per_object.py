@@ -8,8 +8,8 @@
     classes.json                                    only where there are other classes than "object"
 
 (https://www.kaggle.com/c/data-science-bowl-2018/data). The folder around the folders of pictures is their split; they
-may lie in the root as well. Objects may overlap. A picture without a folder masks/ is not annotated and is left out; one whose file is not there is
-as large as its masks.
+may lie in the root as well. Objects may overlap. A picture without a folder masks/ is not annotated and is left out;
+one whose file is not there is as large as its masks.
 """
 
 from __future__ import annotations
