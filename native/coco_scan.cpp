@@ -33,18 +33,17 @@ struct Entry {
 struct Meter {
     const char* end = nullptr;  // of the text
     RleText text;
-    std::vector<uint32_t> scratch;
 
     // False, with `p` where it was, unless all is plain and right but for the size, which the picture has to confirm.
     bool measure(const char*& p, Entry& entry) {
         const char* next = p;
         if (!text.read(next, end) || text.is_list || text.height > kLongestSide || text.width > kLongestSide) return false;
-        const auto runs = plain_counts(text.counts, text.height * text.width, scratch);
-        if (runs.empty()) return false;
+        const auto found = measure_plain(text.counts, text.height, text.width);
+        if (!found) return false;
         entry.size[0] = text.height;
         entry.size[1] = text.width;
-        for (size_t k = 1; k < runs.size(); k += 2) entry.pixels += runs[k];
-        entry.tight = tight_box(runs, text.height);
+        entry.pixels = found->area;
+        entry.tight = found->box;
         p = next;
         return true;
     }

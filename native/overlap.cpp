@@ -54,6 +54,12 @@ struct Shape {
     Box box;
 
     void read(std::span<const uint32_t> runs, int64_t height) {
+        read_edges(runs);
+        box = tight_box(runs, height);
+    }
+
+    // Where the box is known.
+    void read_edges(std::span<const uint32_t> runs) {
         edges.clear();
         area = 0;
         int64_t position = 0;
@@ -65,7 +71,6 @@ struct Shape {
             edges.push_back(position);
             area += runs[k];
         }
-        box = tight_box(runs, height);
     }
 };
 
@@ -123,8 +128,10 @@ class MaskOverlap final : public Overlap {
                 bool any = false;
                 for (size_t g = 0; g < count_ && !any; ++g) any = possible(shapes_[g], crowd_[g] != 0, floor);
                 if (!any) return;  // most masks need never be decoded
+                mine_.read_edges(detections_.runs(detection));
+            } else {
+                mine_.read(detections_.runs(detection), detections_.height());
             }
-            mine_.read(detections_.runs(detection), detections_.height());
             for (size_t g = 0; g < count_; ++g) {
                 const bool crowd = crowd_[g] != 0;
                 const Shape& truth = shapes_[g];

@@ -1,5 +1,6 @@
 #include "rle_string.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace delineate {
@@ -88,12 +89,14 @@ void append_string(std::string_view text, Rle& target) {
     writer.finish();
 }
 
-std::span<const uint32_t> plain_counts(std::string_view text, int64_t pixels, std::vector<uint32_t>& scratch) {
-    if (scratch.size() < text.size()) scratch.resize(2 * text.size());
-    uint32_t* const counts = scratch.data();
+namespace {
+
+// fn(n, count) for every count of a string in which all is plain and right, see plain_counts; how many, -1 if it is not.
+template <class Fn>
+int64_t read_plain(std::string_view text, int64_t pixels, Fn&& fn) {
     const char *p = text.data(), *const end = p + text.size();
     int64_t before[2] = {0, 0}, sum = 0;  // the counts one and two places back
-    size_t n = 0;
+    int64_t n = 0;
     for (; p < end; ++n) {
         const unsigned first = static_cast<unsigned>(static_cast<unsigned char>(p[0])) - 48;
         const unsigned second = static_cast<unsigned>(static_cast<unsigned char>(p[1])) - 48;
@@ -103,9 +106,9 @@ std::span<const uint32_t> plain_counts(std::string_view text, int64_t pixels, st
             x = 0;
             unsigned c = 0x20, shift = 0;
             for (; c & 0x20; shift += 5) {
-                if (p == end || shift == 35) return {};
+                if (p == end || shift == 35) return -1;
                 c = static_cast<unsigned>(static_cast<unsigned char>(*p++)) - 48;
-                if (c > 63) return {};
+                if (c > 63) return -1;
                 x |= static_cast<int64_t>(c & 0x1f) << shift;
             }
             x -= static_cast<int64_t>((c >> 4) & 1) << shift;
@@ -115,15 +118,48 @@ std::span<const uint32_t> plain_counts(std::string_view text, int64_t pixels, st
             p += 1 + more;
         }
         if (n > 2) x += before[1];
-        if (x < (n > 0)) return {};
+        if (x < (n > 0)) return -1;
         sum += x;
-        if (sum > pixels) return {};
+        if (sum > pixels) return -1;
         before[1] = before[0];
         before[0] = x;
-        counts[n] = static_cast<uint32_t>(x);
+        fn(n, x);
     }
-    if (p != end || sum != pixels || pixels > std::numeric_limits<uint32_t>::max()) return {};
-    return {counts, n};
+    return p == end && sum == pixels && pixels <= std::numeric_limits<uint32_t>::max() ? n : -1;
+}
+
+}  // namespace
+
+std::span<const uint32_t> plain_counts(std::string_view text, int64_t pixels, std::vector<uint32_t>& scratch) {
+    if (scratch.size() < text.size()) scratch.resize(2 * text.size());
+    uint32_t* const counts = scratch.data();
+    const int64_t n = read_plain(text, pixels, [=](int64_t k, int64_t x) { counts[k] = static_cast<uint32_t>(x); });
+    if (n < 0) return {};
+    return {counts, static_cast<size_t>(n)};
+}
+
+std::optional<Measured> measure_plain(std::string_view text, int64_t height, int64_t width) {
+    if (height == 0 || width == 0) return {};
+    Measured out;
+    int64_t begin = 0, end = 0, y = 0, top = height, bottom = 0, total = 0;
+    // While the next count is waited for, the row where the run begins is followed: as tight_box does.
+    const int64_t n = read_plain(text, height * width, [&](int64_t k, int64_t x) {
+        total += x;
+        int64_t next = y + x;
+        if (k % 2) {
+            top = std::min(top, next > height ? 0 : y);
+            bottom = std::max(bottom, std::min(next, height));
+            out.area += x;
+            end = total;
+        } else if (k == 0) {
+            begin = x;
+        }
+        if (next >= 2 * height) next %= height;
+        y = next - (next >= height ? height : 0);
+    });
+    if (n < 1) return {};
+    if (n > 1) out.box = {begin / height, top, (end - 1) / height + 1, bottom};
+    return out;
 }
 
 }  // namespace delineate

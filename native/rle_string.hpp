@@ -2,6 +2,7 @@
 // difference from the count two places before it.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,5 +24,12 @@ void append_string(std::string_view text, Rle& target);
 // append_string knows why. The result lies in `scratch`, which only grows. One byte behind the
 // text must be readable.
 std::span<const uint32_t> plain_counts(std::string_view text, int64_t pixels, std::vector<uint32_t>& scratch);
+
+struct Measured {
+    int64_t area = 0;
+    Box box;
+};
+// Area and tight box of such a string without its runs, in the time that reading it takes; nothing where plain_counts has nothing.
+std::optional<Measured> measure_plain(std::string_view text, int64_t height, int64_t width);
 
 }  // namespace delineate

@@ -345,11 +345,14 @@ def _limit_notices(table: Columns, limit: int, classes: int, unit: str) -> list[
 
 def _beyond(cells: Ints, limit: int, classes: int) -> tuple[int, int, int]:
     """Pictures where a class has more than `limit` objects, how many are too many, the greatest number."""
-    # Not with np.unique: its first call imports numpy.ma, which takes longer than all of this.
-    ordered = np.sort(cells)
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    counts = np.diff(starts, append=len(ordered))
-    over = counts > limit
-    excess = int((counts[over] - limit).sum())
-    pictures = ordered[starts[over]] // max(1, classes)
-    return int(np.count_nonzero(np.diff(pictures, prepend=-1))), excess, int(counts.max(initial=0))
+    if cells.max(initial=-1) < 2**22:  # few enough to count in all of them
+        counts = np.bincount(cells)
+        places = np.flatnonzero(counts > limit)
+        over = counts[places]
+    else:  # not with np.unique: its first call imports numpy.ma, which takes longer than all of this
+        ordered = np.sort(cells)
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        counts = np.diff(starts, append=len(ordered))
+        places, over = ordered[starts[counts > limit]], counts[counts > limit]
+    pictures = int(np.count_nonzero(np.diff(places // max(1, classes), prepend=-1)))
+    return pictures, int((over - limit).sum()), int(counts.max(initial=0))
