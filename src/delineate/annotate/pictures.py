@@ -19,7 +19,7 @@ MAX_PIXELS = 250_000_000
 """Larger pictures are refused here; `delineate tile` cuts them."""
 
 VIEW_SIDE = 2048
-"""A picture whose longer side is not above this is sent whole; of others a view of this size, and tiles."""
+"""A picture whose longer side is not above this is sent whole; of others a view of at most this size, and tiles."""
 
 TILE = 512
 THUMBNAIL = 224
@@ -108,22 +108,17 @@ class Gallery:
         return levels[level]
 
     def view(self, number: int) -> tuple[bytes, str]:
-        """The whole picture, at most `VIEW_SIDE` on its longer side, and its media type.
+        """The whole picture, halved until it is at most `VIEW_SIDE` on its longer side, and its media type.
 
         Small pictures come as PNG without loss, others as JPEG.
         """
-        pixels = self.pixels(number)
-        longest = max(pixels.shape[:2])
-        if longest <= VIEW_SIDE:
-            if pixels.shape[0] * pixels.shape[1] <= _LOSSLESS:
-                return _encoded(Image.fromarray(pixels), "PNG"), "image/png"
-            return _encoded(Image.fromarray(pixels), "JPEG"), "image/jpeg"
-        level = 0
-        while longest >> (level + 1) >= VIEW_SIDE:
+        pixels, level = self.pixels(number), 0
+        while max(pixels.shape[:2]) > VIEW_SIDE:
             level += 1
-        small = Image.fromarray(self._level(number, level))
-        small.thumbnail((VIEW_SIDE, VIEW_SIDE), Image.Resampling.BILINEAR)
-        return _encoded(small, "JPEG"), "image/jpeg"
+            pixels = self._level(number, level)
+        if level or pixels.shape[0] * pixels.shape[1] > _LOSSLESS:
+            return _encoded(Image.fromarray(pixels), "JPEG"), "image/jpeg"
+        return _encoded(Image.fromarray(pixels), "PNG"), "image/png"
 
     def tile(self, number: int, level: int, column: int, row: int) -> bytes:
         """A tile of `TILE` pixels a side as JPEG; at the right and lower border it is smaller.

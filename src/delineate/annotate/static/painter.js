@@ -85,7 +85,7 @@ export class Painter {
   pictureTiles(context) {
     const { sheet, view } = this;
     const level = Math.max(Math.floor(Math.log2(1 / (view.scale * this.ratio))), 0);
-    if (sheet.view / Math.max(sheet.width, sheet.height) >= 1 / 2 ** level) return; // the view is as fine
+    if (this.image.naturalWidth * 2 ** level >= sheet.width) return; // the view is as fine
     const side = sheet.tile * 2 ** level;
     const [x0, y0, x1, y1] = view.visible;
     for (let row = Math.floor(y0 / side); row * side < y1; row++) {
