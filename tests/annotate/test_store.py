@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from delineate import formats
 from delineate.annotate.sheet import Drop, EditError, Put, counts
 from delineate.annotate.store import Busy, Conflict
 from delineate.dataset import Dataset, Record
 from delineate.errors import DelineateError, FormatError
-from delineate.formats import coco
+from delineate.formats import coco, labelme, yolo
 from delineate.instances import Instances
 from delineate.masks import Masks
 
@@ -234,3 +236,32 @@ def test_many_objects(store):
     put(store, 0, "last", 0, 0, 2, 2)
     store.save()
     assert store.dataset()[0].count == 10_001
+
+
+@pytest.mark.parametrize("module", [coco, labelme, yolo])
+def test_the_format_of_the_folder_stays(module, tmp_path, pictures, opened, caplog):
+    name, root = module.__name__.split(".")[-1], tmp_path / "set"
+    known = Instances.of(Masks.from_boxes([[0, 0, 4, 4], [10, 2, 14, 9]], (20, 30)), [0, 1])
+    records = [Record(pictures / file, (20, 30), known, n) for n, file in enumerate(("a.png", "b.png"), 1)]
+    with caplog.at_level(logging.ERROR):
+        if name == "coco":
+            root = pictures
+            coco.write(Dataset(records, ["cell", "dust"]), root / "mine.json")
+        else:
+            module.write(Dataset(records, ["cell", "dust"]), root, pictures="copy")
+        for turn in range(2):  # once more, on what was written
+            store = opened(root)
+            assert store.source.format == name
+            number = next(n for n, entry in enumerate(store.entries()) if entry.name.endswith("b.png"))
+            first = next(iter(store.sheet(number).items))
+            put = Put(f"n{turn}", store.add_class(f"new{turn}"), text(turn, 5, 9, 9))
+            store.edit(number, store.revision(number), "", [Drop(first), put])
+            store.close()
+        back = formats.read(root / "mine.json" if name == "coco" else root)
+    assert back.classes == ("cell", "dust", "new0", "new1")
+    found = {record.name: record.instances for record in back}
+    assert found["a.png"].masks == known.masks
+    assert sorted(zip(found["b.png"].labels.tolist(), found["b.png"].masks.areas.tolist(), strict=True)) == [
+        (2, 36),
+        (3, 32),
+    ]
