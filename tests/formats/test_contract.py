@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -223,3 +226,45 @@ def test_files_that_were_cut_off_are_named(name, tmp_path):
         with contextlib.suppress(DelineateError):
             module.read(path)
         file.write_bytes(content)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from delineate import formats
+from delineate.formats import _pictures, coco
+
+dataset, root = coco.read(sys.argv[1]), Path(sys.argv[2])
+place, replace, placed = _pictures.place, os.replace, []
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def place_one(*given):
+    placed.append(given)
+    die() if len(placed) == 2 else place(*given)
+
+for name in sys.argv[3:]:
+    for moment in ("middle", "end"):
+        child = os.fork()
+        if not child:
+            setattr(*((_pictures, "place", place_one) if moment == "middle" else (os, "replace", die)))
+            formats.write(dataset, root / f"{name}-{moment}", name)
+            os._exit(0)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, (name, moment)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_killed_writer_leaves_nothing_of_a_folder(tmp_path):
+    folders = [*FOLDERS, *sorted(VIDEOS)]
+    dataset = plain(tmp_path, {"videos"}, "a/1.png", "a/2.png", "a/3.png")
+    formats.write(dataset, tmp_path / "a" / "all.json", "coco")
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", KILLED, tmp_path / "a" / "all.json", tmp_path / "out", *folders]
+    subprocess.run(command, check=True, timeout=120)
+    left = list((tmp_path / "out").iterdir())
+    assert all(item.name[0] == "." for item in left), "only hidden remains of what was not finished"
+    for name in folders:
+        formats.write(dataset, tmp_path / "out" / f"{name}-end", name)
+        assert len(formats.get(name).read(tmp_path / "out" / f"{name}-end")) == 3

@@ -54,9 +54,9 @@ def _show(console: Console, title: str, found: Stats) -> None:
     ):
         table.add_row(heading, value)
     console.print(table)
-    table = Table(title="classes", title_justify="left")
+    table = Table(title="classes (area: the median, pixels)", title_justify="left")
     table.add_column("class", overflow="fold")
-    for heading in ("objects", "crowds", "pictures", "small", "medium", "large", "median area"):
+    for heading in ("objects", "crowds", "pictures", "small", "medium", "large", "area"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, one in found.classes.items():
         counts = (one.objects, one.crowds, one.pictures, one.small, one.medium, one.large)

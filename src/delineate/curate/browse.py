@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from PIL import Image
 from delineate import atomic
 from delineate.curate.stats import ClassStats, Spread, Stats, stats
 from delineate.dataset import Dataset, Record
-from delineate.draw import draw
+from delineate.draw import colours, draw
 from delineate.errors import FormatError
 from delineate.image import read_image
 
@@ -27,13 +28,22 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; } caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .2rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child, td:has(.bar) { text-align: left; }
-.bar { display: inline-block; height: .7em; background: #0072b2; vertical-align: baseline; }
-.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 1rem; }
+.bar { display: inline-block; height: .7em; vertical-align: baseline; }
+p { color: #888; font-size: .85rem; }
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 1rem;
+  align-items: start; }
 figure { margin: 0; background: var(--soft); border-radius: 6px; overflow: hidden; }
 figure img { width: 100%; display: block; }
 figcaption { padding: .3rem .6rem; font-size: .85rem; overflow-wrap: anywhere; }
 @media print { figure { break-inside: avoid; } }
 """
+
+
+class _Bar(NamedTuple):
+    """A share of 0 to 1 in the colour that a class is drawn in."""
+
+    share: float
+    colour: str
 
 
 def thumbnail(record: Record, classes: Sequence[str], side: int) -> NDArray[np.uint8]:
@@ -118,6 +128,9 @@ def write_page(
         file.write(b"<meta name=viewport content='width=device-width,initial-scale=1'>")
         file.write(f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>".encode())
         file.write(_numbers(stats(dataset)).encode())
+        file.write(
+            b"<p>Ranges are the median and, in brackets, the middle 80 %. Bars are in the colours of masks.</p>"
+        )
         file.write(b"<h2>Pictures</h2><div class=sheet>")
         file.writelines(_figures(shown, dataset.classes, side))
         file.write(b"</div></html>\n")
@@ -151,7 +164,11 @@ def _numbers(found: Stats) -> str:
     ]
     parts = [_table("", ("", "all"), rows)]
     most = max((one.objects for one in found.classes.values()), default=0) or 1
-    classes = [_class_row(name, one, most) for name, one in found.classes.items()]
+    paints = colours(len(found.classes))
+    classes = [
+        _class_row(name, one, most, paint)
+        for (name, one), paint in zip(found.classes.items(), paints, strict=True)
+    ]
     headings = ("class", "objects", "", "crowds", "pictures", "small", "medium", "large", "area")
     parts.append(_table("Classes", headings, classes))
     if set(found.splits) - {""}:
@@ -181,20 +198,21 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def _class_row(name: str, one: ClassStats, most: int) -> list[str | float]:
+def _class_row(name: str, one: ClassStats, most: int, paint: NDArray[np.uint8]) -> list[str | _Bar]:
     counts = (one.crowds, one.pictures, one.small, one.medium, one.large)
-    return [name, str(one.objects), one.objects / most, *map(str, counts), spread(one.area)]
+    bar = _Bar(one.objects / most, "#" + paint.tobytes().hex())
+    return [name, str(one.objects), bar, *map(str, counts), spread(one.area)]
 
 
-def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:
+def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str | _Bar]]) -> str:
     head = "".join(f"<th scope=col>{html.escape(text)}</th>" for text in headings)
     body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     title = f"<h2>{html.escape(caption)}</h2>" if caption else ""
     return f"{title}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _cell(cell: str | float) -> str:
-    """A text, or a bar for a share of 0 to 1."""
+def _cell(cell: str | _Bar) -> str:
+    """A text, or a bar at least as wide as its colour can be seen."""
     if isinstance(cell, str):
         return html.escape(cell)
-    return f"<span class=bar style='width:{120 * cell:.0f}px'></span>"
+    return f"<span class=bar style='width:{8 + 112 * cell.share:.0f}px;background:{cell.colour}'></span>"
