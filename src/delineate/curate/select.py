@@ -154,7 +154,8 @@ def select(
         )
     for name in classes or ():
         if name not in dataset.classes:
-            raise ValueError(f"select: classes must be of {', '.join(dataset.classes)}, got {name!r}")
+            known = ", ".join(dataset.classes) or "none"
+            raise ValueError(f"select: classes must be among those of the dataset ({known}), got {name!r}")
     kept = tuple(dataset.classes if classes is None else classes)
     labels = np.array(
         [kept.index(name) if name in kept else -1 for name in dataset.classes] or [-1], np.int64
