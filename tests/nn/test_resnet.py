@@ -82,3 +82,28 @@ def test_torchvision_computes_the_same(name):
         for stage, feature in enumerate(features):
             y = theirs.get_submodule(f"layer{stage + 1}")(y)
             assert float((feature - y).abs().max()) <= 1e-4 * float(y.abs().max())
+
+
+@pytest.mark.parametrize(("dilated", "strides"), [(1, (4, 8, 16, 16)), (2, (4, 8, 8, 8)), (3, (4, 4, 4, 4))])
+def test_dilated_stages_keep_the_resolution(dilated, strides):
+    model = shake(ResNet((1, 2, 2, 2), torch.nn.BatchNorm2d, stem=8, dilated=dilated))
+    x = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        features = model(x)
+        fold_norms(model.modules())
+        folded = model(x)
+    assert [(part.shape[2], part.shape[3]) for part in features] == [(64 // s, 96 // s) for s in strides]
+    torch.testing.assert_close(folded, features, rtol=1e-4, atol=1e-4)
+
+
+def test_torchvision_dilates_the_same():
+    models = pytest.importorskip("torchvision.models", reason="the oracle is torchvision")
+    theirs = shake(models.resnet50(replace_stride_with_dilation=[False, True, True]))
+    ours = ResNet((3, 4, 6, 3), torch.nn.BatchNorm2d, dilated=2).eval()
+    ours.load_state_dict({name: v for name, v in theirs.state_dict().items() if not name.startswith("fc.")})
+    x = torch.rand(1, 3, 65, 97)
+    with torch.no_grad():
+        y = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(x))))
+        for stage, feature in enumerate(ours(x)):
+            y = theirs.get_submodule(f"layer{stage + 1}")(y)
+            assert float((feature - y).abs().max()) <= 1e-4 * float(y.abs().max())

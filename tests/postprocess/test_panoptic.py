@@ -1,19 +1,17 @@
-"""Panoptic merging against one on bitmaps, class maps against torch's interpolation, parts against scipy."""
+"""Panoptic merging against a plain version on bitmaps."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
 
 from delineate.formats import coco_panoptic
 from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.metrics.panoptic import evaluate_panoptic
 from delineate.panoptic import Panoptic, PanopticDataset, PanopticRecord
-from delineate.postprocess import panoptic as module
-from delineate.postprocess.decode import Placement
-from delineate.postprocess.panoptic import ClassMap, Rules, class_map, combine, parts
+from delineate.postprocess.panoptic import Rules, combine
+from delineate.postprocess.semantic import ClassMap
 
 
 def drawn(rows):
@@ -165,79 +163,6 @@ def test_what_does_not_fit_is_refused(change, message):
 def test_rules_out_of_range(field):
     with pytest.raises(ValueError, match="must be within"):
         Rules(**{field: -1})
-
-
-@pytest.mark.parametrize(
-    ("picture", "content", "canvas", "stride"),
-    [((37, 50), (74, 100), (96, 128), 4), ((120, 90), (60, 45), (64, 64), 8), ((9, 9), (9, 9), (9, 9), 1)],
-)
-@pytest.mark.parametrize("band", [1 << 22, 600])
-def test_class_maps_are_those_of_two_interpolations(monkeypatch, picture, content, canvas, stride, band):
-    torch = pytest.importorskip("torch", reason="the oracle is torch")
-    monkeypatch.setattr(module, "_CELLS", band)
-    torch.manual_seed(0)
-    cells = -(-canvas[0] // stride), -(-canvas[1] // stride)
-    logits = torch.randn(1, 5, *cells)
-
-    def stretched(x, size):
-        return torch.nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-    want = stretched(stretched(logits, canvas)[:, :, : content[0], : content[1]], picture)[0].softmax(0)
-    placement = Placement(content[0] / picture[0], content[1] / picture[1], 0, 0)
-    found = class_map(logits.numpy(), placement=placement, input_size=canvas, size=picture)
-    best = want.topk(2, 0).values
-    clear = (best[0] - best[1]).numpy() > 1e-5
-    assert clear.mean() > 0.99
-    assert (found.classes == want.argmax(0).numpy())[clear].all()
-    np.testing.assert_allclose(found.scores, best[0].numpy(), rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("logits", "message"),
-    [
-        (np.full((2, 4, 4), np.nan, np.float32), "must be finite"),
-        (np.zeros((2, 4, 4), np.int64), "floats, got int64"),
-        (np.zeros((4, 4), np.float32), r"\(C, h, w\)"),
-        (np.zeros((3, 2, 4, 4), np.float32), r"\(C, h, w\)"),
-    ],
-)
-def test_logits_that_do_not_fit_are_refused(logits, message):
-    with pytest.raises(ValueError, match=message):
-        class_map(logits, placement=Placement(1.0, 1.0, 0, 0), input_size=(16, 16), size=(16, 16))
-
-
-def test_a_picture_outside_of_the_input_is_refused():
-    with pytest.raises(ValueError, match="20 pixels must lie in the input's 16, got 20 from 0 on"):
-        class_map(
-            np.zeros((2, 4, 4), np.float32),
-            placement=Placement(1.0, 1.0, 0, 0),
-            input_size=(16, 16),
-            size=(20, 8),
-        )
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32))
-def test_parts_are_those_of_scipy(seed):
-    rng = np.random.default_rng(seed)
-    size = tuple(rng.integers(1, 16, 2))
-    found = ClassMap(rng.integers(0, 3, size).astype(np.int32), rng.random(size).astype(np.float32))
-    pieces = parts(found)
-    want = []
-    for label in (1, 2):
-        numbers, count = ndimage.label(found.classes == label, np.ones((3, 3)))
-        want += [(label, numbers == n, found.scores[numbers == n].mean()) for n in range(1, count + 1)]
-    want.sort(key=lambda row: -row[2])
-    assert pieces.labels.tolist() == [row[0] for row in want]
-    np.testing.assert_allclose(pieces.scores, [row[2] for row in want], rtol=1e-5)
-    dense = pieces.masks.to_dense()
-    assert all((mask == row[1]).all() for mask, row in zip(dense, want, strict=True))
-
-
-def test_every_class_counts_without_a_background():
-    found = flat([[0, 0, 1]])
-    assert parts(found, background=None).labels.tolist() == [0, 1]
-    assert len(parts(flat([[0, 0, 0]]))) == 0
 
 
 def test_the_result_is_a_panoptic_picture():

@@ -37,12 +37,15 @@ class Target(NamedTuple):
         masks: N masks on the input canvas, or None when the picture has boxes only.
         size: Height and width of the picture on the canvas, without the padding at the bottom and the right;
             None = it fills the canvas.
+        semantic: (H, W) ints, the class of every pixel of the canvas as the family counts them (0 is the
+            background, or everything that is an object), -1 where it is unknown; None = what the masks say.
     """
 
     boxes: torch.Tensor
     labels: torch.Tensor
     masks: Masks | None
     size: tuple[int, int] | None = None
+    semantic: torch.Tensor | None = None
 
 
 class Weights(NamedTuple):

@@ -62,7 +62,7 @@ def gather_objects(
     """
     if len(targets) != images:
         raise ValueError(f"losses: targets must have {images} entries, one per picture, got {len(targets)}")
-    for index, (boxes, labels, masks, _) in enumerate(targets):
+    for index, (boxes, labels, masks, *_) in enumerate(targets):
         where = f"losses: target {index}"
         if boxes.shape != (len(labels), 4):
             raise ValueError(f"{where}: boxes must have shape ({len(labels)}, 4), got {tuple(boxes.shape)}")

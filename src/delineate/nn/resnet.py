@@ -59,13 +59,14 @@ class Bottleneck(nn.Module):
         groups: int,
         norm: Norm,
         first_strided: bool = False,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         outside = 4 * planes
         first, second = (stride, 1) if first_strided else (1, stride)
         self.conv1 = nn.Conv2d(inside, width, 1, first, bias=False)
         self.bn1 = norm(width)
-        self.conv2 = nn.Conv2d(width, width, 3, second, 1, groups=groups, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, second, dilation, dilation, groups, bias=False)
         self.bn2 = norm(width)
         self.conv3 = nn.Conv2d(width, outside, 1, bias=False)
         self.bn3 = norm(outside)
@@ -93,6 +94,8 @@ class ResNet(nn.Module):
         group_width: Channels per group in the first stage, for `stem` 64; 8 in ResNeXt-32x8d.
         first_strided: The stride is in the first 1 x 1 convolution, as in the paper and in detectron2's MSRA
             weights, instead of in the 3 x 3.
+        dilated: So many of the last stages keep the resolution and spread their 3 x 3 convolutions instead
+            (Yu and Koltun 2016, arXiv:1511.07122).
 
     >>> [tuple(part.shape) for part in ResNet((1, 1, 1, 1), nn.BatchNorm2d, stem=8)(torch.zeros(1, 3, 64, 64))]
     [(1, 32, 16, 16), (1, 64, 8, 8), (1, 128, 4, 4), (1, 256, 2, 2)]
@@ -107,22 +110,25 @@ class ResNet(nn.Module):
         groups: int = 1,
         group_width: int = 64,
         first_strided: bool = False,
+        dilated: int = 0,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
         self.bn1 = norm(stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        inside = stem
+        inside, dilation = stem, 1
         for stage, count in enumerate(blocks):
             planes = stem * 2**stage
             width = planes * group_width // 64 * groups
             chain = []
             for index in range(count):
-                stride = 2 if stage and not index else 1
+                shrinks = stage > 0 and not index
+                stride = 2 if shrinks and stage < 4 - dilated else 1
                 shape = {"width": width, "groups": groups, "norm": norm, "first_strided": first_strided}
-                chain.append(Bottleneck(inside, planes, stride, **shape))
+                chain.append(Bottleneck(inside, planes, stride, **shape, dilation=dilation))
                 inside = 4 * planes
+                dilation *= 2 if shrinks and stride == 1 else 1  # from the stage's second block on
             self.add_module(f"layer{stage + 1}", nn.Sequential(*chain))
         self.channels = tuple(4 * stem * 2**stage for stage in range(4))
         for module in self.modules():
@@ -130,7 +136,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) to the features of the stages that there are, at strides 4, 8, 16 and 32."""
+        """(B, 3, H, W) to the features of the stages that there are, at strides 4, 8, 16 and 32 (less if dilated)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         features = []
         for name, stage in self.named_children():
@@ -171,7 +177,8 @@ def fold_norms(modules: Iterable[nn.Module]) -> None:
                 cast("tuple[int, int]", conv.kernel_size),
                 cast("tuple[int, int]", conv.stride),
                 cast("tuple[int, int]", conv.padding),
-                groups=conv.groups,
+                cast("tuple[int, int]", conv.dilation),
+                conv.groups,
             ).to(conv.weight)
             folded.weight.copy_(conv.weight * scale.view(-1, 1, 1, 1))
             shift = norm.bias - mean * scale

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from delineate._native import _core
 from delineate.instances import Instances
 from delineate.masks import Masks
+from delineate.postprocess.semantic import semantic
 
-Kind: TypeAlias = Literal["prototypes", "crops"]
+Kind: TypeAlias = Literal["prototypes", "crops", "semantic"]
 """The functions of this module that read outputs, by name; see `instances`."""
 
 BINS = 16  # of the distance distribution, per side of a box
@@ -109,6 +110,9 @@ def instances(  # noqa: PLR0913  (what the functions need, together)
     shared |= {"classes": classes, "threads": threads}
     if kind == "crops":
         return crops(outputs, **shared)
+    if kind == "semantic":
+        del shared["threads"]
+        return semantic(outputs, **shared, input_size=input_size)
     return prototypes(outputs, **shared, input_size=input_size, strides=strides)
 
 
