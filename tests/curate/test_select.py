@@ -100,7 +100,9 @@ def test_select_classes():
     assert [record.instances.labels.tolist() for record in found] == [[1, 0], []]
     assert found.attributes == {"categories": [{"a": 1}, {"a": 0}]}
     assert [record.id for record in select(made, classes=["common"], empty=False)] == [1]
-    with pytest.raises(ValueError, match="classes must be among those of the dataset \(common, rare, unused\), got 'car'"):
+    with pytest.raises(
+        ValueError, match=r"classes must be among those .* \(common, rare, unused\), got 'car'"
+    ):
         select(made, classes=["car"])
 
 
