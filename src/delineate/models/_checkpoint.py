@@ -1,6 +1,7 @@
-"""Reads checkpoints without running them: safetensors, and `.pt` files with a pickled module or state dict.
+"""Reads checkpoints without running them: safetensors, torch's files, and detectron2's pickles of numpy arrays.
 
-Untrusted files are the normal case. See `_pickle` for how pickles are read; here the archive is checked:
+Torch's files hold a pickled module or state dict: an archive, or, before torch 1.6, pickles one after the
+other. Untrusted files are the normal case. See `_pickle` for how pickles are read; here the archive is checked:
 members are stored without compression and together no larger than the file, and every tensor lies inside its
 storage.
 """
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from delineate.errors import MissingExtra, WeightsError
+from delineate.models._numpy_pickle import Array, handlers
 from delineate.models._pickle import Handler, Name, Stub, read
 
 _DTYPES = {
@@ -32,6 +35,7 @@ _DTYPES = {
     "LongStorage": torch.int64,
     "BoolStorage": torch.bool,
 }
+_LEGACY = 0x1950A86A20F9469CFC6C  # the first pickle of torch's files before 1.6
 _DEPTH = 32  # modules inside modules; the bounds keep a crafted web of modules from exploding
 _LENGTH = 100  # characters of one name
 _MODULES = 20_000
@@ -60,7 +64,7 @@ def read_checkpoint(path: str | Path) -> Contents:
     """Read a checkpoint of any kind that we know.
 
     Args:
-        path: A `.pt` or `.safetensors` file; the content decides.
+        path: A `.pt`, `.pth`, `.pkl` or `.safetensors` file; the content decides.
 
     Raises:
         WeightsError: If it is damaged, hostile, or holds no model.
@@ -70,6 +74,8 @@ def read_checkpoint(path: str | Path) -> Contents:
     with path.open("rb") as file:
         start = file.read(4)
     try:
+        if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":
+            return _read_pickles(BytesIO(path.read_bytes()))
         return _read_torch(path) if start == b"PK\x03\x04" else _read_safetensors(path)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
@@ -109,7 +115,10 @@ def _read_torch(path: Path) -> Contents:
                 raise WeightsError(
                     f"must hold one <name>/data.pkl, got {len(stems)}. Is it a torch checkpoint?"
                 )
-            storages = _Storages(archive, members, f"{stems[0]}data/")
+            prefix = f"{stems[0]}data/"
+            storages = _Storages(
+                lambda name: bytearray(archive.read(members[prefix + name])) if prefix + name in members else None
+            )
             top = read(archive.read(members[f"{stems[0]}data.pkl"]), _HANDLERS, storages.load)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
         raise WeightsError(f"must be a zipped torch checkpoint, got a damaged archive: {error}.") from error
@@ -126,26 +135,59 @@ def _checked(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return members
 
 
-class _Storages:
-    """The raw numbers of an archive, each read once."""
+def _read_pickles(stream: BytesIO) -> Contents:
+    """Pickles one after the other, as torch wrote them before 1.6; or a single one, of numpy arrays."""
+    top = read(stream, handlers(len(stream.getbuffer())), lambda _: None)
+    if top != _LEGACY:
+        return _contents(top)
+    for _ in range(2):  # version and system
+        read(stream, {}, lambda _: None)
+    place = stream.tell()
+    sizes: dict[str, int] = {}  # bytes of a number of each storage
 
-    def __init__(self, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], prefix: str) -> None:
-        self.archive, self.members, self.prefix = archive, members, prefix
+    def note(key: Any) -> None:  # noqa: ANN401  (whatever the file says)
+        name, dtype = _storage(key)
+        sizes[name] = dtype.itemsize
+
+    read(stream, {}, note)
+    names = read(stream, {}, lambda _: None)
+    if not isinstance(names, list) or set(names) != set(sizes) or len(names) != len(sizes):
+        raise WeightsError("pickle: the storages must be those that are used.")
+    found: dict[str, bytearray] = {}
+    for name in names:  # each is a count and its numbers
+        count = int.from_bytes(stream.read(8), "little", signed=True)
+        data = bytearray(stream.read(max(count, 0) * sizes[name]))
+        if len(data) != count * sizes[name]:
+            raise WeightsError(f"storage {name[:40]!r} must have {count} numbers, the file ends before.")
+        found[name] = data
+    stream.seek(place)
+    return _contents(read(stream, _HANDLERS, _Storages(found.get).load))
+
+
+def _storage(key: Any) -> tuple[str, torch.dtype]:  # noqa: ANN401  (whatever the file says)
+    """Name and type of a storage, from a persistent id ("storage", type, key, location, count[, no view])."""
+    if not isinstance(key, tuple) or len(key) not in (5, 6) or key[0] != "storage" or not isinstance(key[2], str):
+        raise WeightsError("pickle: persistent ids must be torch storages.")
+    kind, name = key[1], key[2]
+    if not isinstance(kind, Name) or kind.module != "torch" or kind.name not in _DTYPES or key[5:] not in ((), (None,)):
+        raise WeightsError("pickle: a storage must have a known element type.")
+    return name, _DTYPES[kind.name]
+
+
+class _Storages:
+    """The raw numbers of a file, each read once."""
+
+    def __init__(self, find: Callable[[str], bytearray | None]) -> None:
+        self.find = find
         self.loaded: dict[str, Tensor] = {}
 
     def load(self, key: Any) -> Tensor:  # noqa: ANN401  (whatever the file says)
-        """The storage of a persistent id ("storage", type, key, location, count) as a flat tensor."""
-        if not isinstance(key, tuple) or len(key) != 5 or key[0] != "storage" or not isinstance(key[2], str):
-            raise WeightsError("pickle: persistent ids must be torch storages.")
-        kind, name = key[1], key[2]
-        if not isinstance(kind, Name) or kind.module != "torch" or kind.name not in _DTYPES:
-            raise WeightsError("pickle: a storage must have a known element type.")
-        dtype = _DTYPES[kind.name]
+        """The storage of a persistent id as a flat tensor."""
+        name, dtype = _storage(key)
         if name not in self.loaded:
-            info = self.members.get(self.prefix + name)
-            if info is None:
+            data = self.find(name)
+            if data is None:
                 raise WeightsError(f"storage {name[:40]!r} is missing from the archive.")
-            data = bytearray(self.archive.read(info))
             empty = torch.zeros(0, dtype=torch.uint8)
             self.loaded[name] = torch.frombuffer(data, dtype=torch.uint8) if data else empty
         raw = self.loaded[name]
@@ -195,7 +237,8 @@ def _contents(top: object) -> Contents:
                 break
     if isinstance(top, Stub):
         return _walk(top)
-    tensors = {k: v for k, v in top.items() if isinstance(v, Tensor)} if isinstance(top, dict) else {}
+    values = top.items() if isinstance(top, dict) else ()
+    tensors = {k: v.tensor if isinstance(v, Array) else v for k, v in values if isinstance(v, Tensor | Array)}
     if not tensors:
         raise WeightsError("must hold a model or a state dict, got neither.")
     return Contents(tensors, (), {}, {}, {})

@@ -43,6 +43,13 @@ class Stub:
         self.origin = origin
         self.state: Mapping[Any, Any] = {}
 
+    def build(self, state: object) -> None:
+        """What the pickle sets once the object is there; the second part of a pair holds slots."""
+        if isinstance(state, tuple) and len(state) == 2:
+            state = state[0]
+        if isinstance(state, dict):
+            self.state = state
+
 
 Handler = Callable[[tuple[Any, ...]], Any]
 
@@ -55,11 +62,11 @@ _EMPTY: dict[str, Callable[[], object]] = {"EMPTY_LIST": list, "EMPTY_DICT": dic
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-def read(data: bytes, handlers: Mapping[str, Handler], persistent: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+def read(data: bytes | BytesIO, handlers: Mapping[str, Handler], persistent: Callable[[Any], Any]) -> Any:  # noqa: ANN401
     """The object that a pickle describes, made of plain containers, numbers, strings, `Name` and `Stub`.
 
     Args:
-        data: The pickle, protocol 2 or newer.
+        data: The pickle, protocol 2 or newer; a stream is left behind the end mark.
         handlers: Answers to calls, by the full name of the function; they get the positional arguments.
         persistent: Answer to a persistent id, such as torch's storages.
 
@@ -76,7 +83,7 @@ def read(data: bytes, handlers: Mapping[str, Handler], persistent: Callable[[Any
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strange escapes in strings
-            for opcode, argument, _ in pickletools.genops(BytesIO(data)):
+            for opcode, argument, _ in pickletools.genops(BytesIO(data) if isinstance(data, bytes) else data):
                 if opcode.name == "STOP":
                     return machine.pop()
                 machine.step(opcode.name, argument)
@@ -197,10 +204,8 @@ class _Machine:
     def build(self, _: object) -> None:
         state = self.pop()
         target = self.stack[-1]
-        if isinstance(state, tuple) and len(state) == 2:  # the second part holds slots
-            state = state[0]
-        if isinstance(target, Stub) and isinstance(state, dict):
-            target.state = state
+        if isinstance(target, Stub):
+            target.build(state)
 
     def load_persistent(self, _: object) -> None:
         self.stack.append(self.persistent(self.pop()))
