@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,7 +117,9 @@ def _read_torch(path: Path) -> Contents:
                 )
             prefix = f"{stems[0]}data/"
             storages = _Storages(
-                lambda name: bytearray(archive.read(members[prefix + name])) if prefix + name in members else None
+                lambda name: (
+                    bytearray(archive.read(members[prefix + name])) if prefix + name in members else None
+                )
             )
             top = read(archive.read(members[f"{stems[0]}data.pkl"]), _HANDLERS, storages.load)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
@@ -156,20 +158,29 @@ def _read_pickles(stream: BytesIO) -> Contents:
     found: dict[str, bytearray] = {}
     for name in names:  # each is a count and its numbers
         count = int.from_bytes(stream.read(8), "little", signed=True)
-        data = bytearray(stream.read(max(count, 0) * sizes[name]))
-        if len(data) != count * sizes[name]:
+        if not 0 <= count * sizes[name] <= len(stream.getbuffer()) - stream.tell():
             raise WeightsError(f"storage {name[:40]!r} must have {count} numbers, the file ends before.")
-        found[name] = data
+        found[name] = bytearray(stream.read(count * sizes[name]))
     stream.seek(place)
     return _contents(read(stream, _HANDLERS, _Storages(found.get).load))
 
 
 def _storage(key: Any) -> tuple[str, torch.dtype]:  # noqa: ANN401  (whatever the file says)
     """Name and type of a storage, from a persistent id ("storage", type, key, location, count[, no view])."""
-    if not isinstance(key, tuple) or len(key) not in (5, 6) or key[0] != "storage" or not isinstance(key[2], str):
+    if (
+        not isinstance(key, tuple)
+        or len(key) not in (5, 6)
+        or key[0] != "storage"
+        or not isinstance(key[2], str)
+    ):
         raise WeightsError("pickle: persistent ids must be torch storages.")
     kind, name = key[1], key[2]
-    if not isinstance(kind, Name) or kind.module != "torch" or kind.name not in _DTYPES or key[5:] not in ((), (None,)):
+    if (
+        not isinstance(kind, Name)
+        or kind.module != "torch"
+        or kind.name not in _DTYPES
+        or key[5:] not in ((), (None,))
+    ):
         raise WeightsError("pickle: a storage must have a known element type.")
     return name, _DTYPES[kind.name]
 

@@ -44,7 +44,11 @@ class Array(Stub):
         data = self.encode(raw) if isinstance(raw, str) else raw
         if not isinstance(data, bytes | bytearray) or not isinstance(dtype, _Type):
             raise WeightsError("pickle: an array must hold plain numbers, got objects.")
-        if not isinstance(shape, tuple) or len(shape) > 8 or not all(type(side) is int and side >= 0 for side in shape):
+        if (
+            not isinstance(shape, tuple)
+            or len(shape) > 8
+            or not all(type(side) is int and side >= 0 for side in shape)
+        ):
             raise WeightsError("pickle: the shape of an array must be up to 8 whole numbers.")
         if math.prod(shape) * dtype.numpy.itemsize != len(data):
             raise WeightsError(f"pickle: an array of shape {shape} must not have {len(data)} bytes.")
@@ -101,6 +105,7 @@ def handlers(size: int) -> dict[str, Handler]:
 
     answers: dict[str, Handler] = {
         "_codecs.encode": coded,
+        "__builtin__.bytes": lambda _: b"",  # how protocol 2 writes no bytes at all
         "collections.OrderedDict": lambda _: {},
         "numpy.dtype": lambda arguments: _Type(arguments[0]),
     }
