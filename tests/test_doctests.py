@@ -8,7 +8,7 @@ import pytest
 
 import delineate
 
-NEEDS_TORCH = ("delineate.models", "delineate.train", "delineate.export")
+NEEDS_TORCH = ("delineate.models", "delineate.train", "delineate.export", "delineate.published")
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(delineate.__path__, "delineate.", onerror=lambda name: None)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -23,8 +24,11 @@ from urllib.parse import unquote, urlsplit
 from delineate._transfer import Progress, transfer
 from delineate.errors import DownloadError
 
+__all__ = ["Progress", "Remote", "cache_folder", "fetch", "is_offline", "location", "model_location"]
+
 _DIGESTS = {"sha256": 64, "md5": 32}  # hexadecimal digits
 _SLACK = 1.05  # published sizes are rounded
+_MODELS = "models-1"  # the number rises when other files are made from the same checkpoints
 _LARGEST = 16 << 30  # bytes that a file of unknown size may have
 
 
@@ -93,6 +97,23 @@ def location(file: Remote) -> Path:
     if urlsplit(file.url).scheme not in ("http", "https") or file.name in ("", ".", ".."):
         raise ValueError(f"download: url must be http or https and name a file, got {file.url!r}")
     return cache_folder() / "weights" / file.name
+
+
+def model_location(name: str) -> Path:
+    """Where the model file of that name lies, once it was made from a published checkpoint.
+
+    Args:
+        name: "family-entry"; letters, digits, ".", "-" and "_".
+
+    Raises:
+        ValueError: If it is no such name.
+
+    >>> model_location("mask_rcnn-r50_fpn").name
+    'mask_rcnn-r50_fpn.onnx'
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
+        raise ValueError(f"download: name must be letters, digits, '.', '-' and '_', got {name[:100]!r}")
+    return cache_folder() / _MODELS / f"{name}.onnx"
 
 
 def is_offline() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.resources
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from delineate import runtimes
+from delineate import download, runtimes
 from delineate.errors import RuntimeFailure, WeightsError
 from delineate.image import read_image, to_rgb8
 from delineate.instances import Instances
@@ -35,8 +36,9 @@ class Predictor:
     May be called from several threads at once; load it after forking, not before.
 
     Args:
-        model: The name of an embedded model (see `embedded`), a path to an ONNX file, or such a file's
-            content: an export of ours, or a foreign one that is recognised (see `delineate.modelfile`).
+        model: The name of an embedded model (see `embedded`) or of a published one that is ready in the cache
+            (see `delineate.published`), a path to an ONNX file, or such a file's content: an export of ours,
+            or a foreign one that is recognised (see `delineate.modelfile`).
         runtime: One of `runtimes.NAMES`.
         score: Keep what scores above this; None = what the model file says.
         iou: Overlap from which the lesser of two boxes is dropped; None = what the model file says.
@@ -196,10 +198,14 @@ def _find(model: str | Path | bytes) -> Path | bytes:
     path = Path(model)
     if path.is_file():
         return path
+    with contextlib.suppress(ValueError):  # no name
+        ready = download.model_location(str(model))
+        if ready.is_file():
+            return ready
     known = ", ".join(names) or "none in this build"
     close = difflib.get_close_matches(str(model), names, n=1)
     remedy = f" Did you mean {close[0]!r}?" if close else ""
     raise WeightsError(
-        f"Predictor: model must be a file or the name of an embedded model ({known}), "
-        f"got {str(model)!r}.{remedy}"
+        "Predictor: model must be a file, the name of a published model that `delineate models download` made "
+        f"ready, or that of an embedded one ({known}), got {str(model)!r}.{remedy}"
     )

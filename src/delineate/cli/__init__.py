@@ -35,6 +35,7 @@ _add(
     "be read; 2: nothing could be done.",
     "cells/*.png --out results",
     "slides --out results --pixel-size 0.325",
+    "street.jpg --model mask_rcnn-r50_fpn --score 0.5 --out results",
     "street.jpg --model yolov8n-seg.onnx --score 0.4 --out results",
 )
 _add(
@@ -121,7 +122,13 @@ _add(
     "data/ --annotations data/train.json --model mine.onnx --port 0",
 )
 _add("sample", "Draw some pictures of a dataset.", "all.json few.json --count 50 --seed 1")
-_add("models", "List the models that are here, and those that can be trained, with their licences.", "")
+_add(
+    "models",
+    "List the models that are here, and those that others publish, with licences, sizes and accuracy; download them.",
+    "",
+    "download mask_rcnn-r50_fpn",
+    "download yolo_seg-11n --accept-licence AGPL-3.0-only",
+)
 
 
 def main(words: Sequence[str] | None = None) -> None:

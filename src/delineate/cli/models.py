@@ -4,41 +4,96 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
+import sys
+from typing import Annotated, Literal
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+from delineate.cli._published import fetch, prepare
+from delineate.errors import MissingExtra
 from delineate.predict import Predictor, embedded
 
 
-def models_command() -> int:
-    """List the embedded models, and the families that can be trained, with the licences of their weights."""
+def models_command(
+    action: Annotated[
+        Literal["list", "download"], Parameter(help="List all models, or download published ones.")
+    ] = "list",
+    names: Annotated[tuple[str, ...], Parameter(negative="", help="Published models to download.")] = (),
+    /,
+    *,
+    accept_licence: Annotated[
+        str, Parameter(help="Licence of the weights that you accept, where it is no permissive one.")
+    ] = "",
+) -> int:
+    """Lists models and makes published ones ready; see `delineate models --help`."""
+    torch = importlib.util.find_spec("torch") is not None
+    if action == "download":
+        if not names:
+            sys.stderr.write("delineate models: download what? Name models of `delineate models`.\n")
+            return 2
+        if not torch:
+            raise MissingExtra("torch", "torch")
+        for name in names:
+            _download(name, accept_licence)
+        return 0
+    if names:
+        sys.stderr.write(f"delineate models: list takes no names, got {' '.join(names)}.\n")
+        return 2
     console = Console()
-    table = Table(
-        "name", "classes", "licence", "size", title="Embedded models (ready, offline)", title_justify="left"
-    )
+    console.print(_embedded())
+    if torch:
+        _list_published(console)
+    else:
+        console.print(
+            "Published models, and architectures to train: run pip install 'delineate[torch]' to see them.",
+            markup=False,
+        )
+    return 0
+
+
+def _download(name: str, accepted: str) -> None:
+    from delineate import models
+
+    path = fetch(name, accepted)
+    if not models.takes_prompts(name.partition("-")[0]):
+        prepare(name, path)
+    sys.stdout.write(f"{name}  {path}\n")
+
+
+def _embedded() -> Table:
+    title = "Embedded models (ready, offline)"
+    table = Table("name", "classes", "licence", "size", title=title, title_justify="left")
     for name in embedded():
         predictor = Predictor(name)
         size = len((importlib.resources.files("delineate") / "weights" / f"{name}.onnx").read_bytes())
         table.add_row(name, ", ".join(predictor.classes), predictor.licence, f"{size / 1e6:.1f} MB")
-    console.print(table)
-    if importlib.util.find_spec("torch") is None:
-        console.print("Architectures to train: run pip install 'delineate[torch]' to see them.", markup=False)
-        return 0
-    from delineate import models
+    return table
 
+
+def _list_published(console: Console) -> None:
+    """Published models with what they weigh and are worth, then the architectures."""
+    from delineate import models, published
+
+    title = "Published models (delineate models download NAME, or predict --model NAME)"
+    table = Table("name", "licence", "size", "box AP", "mask AP", "here", title=title, title_justify="left")
+    for name in published.names():
+        found = published.find(name)
+        weights = found.weights
+        table.add_row(
+            name,
+            weights.licence,
+            f"{weights.size / 1e6:.0f} MB" if weights.size else "",
+            "" if weights.box_ap is None else str(weights.box_ap),
+            "" if weights.mask_ap is None else str(weights.mask_ap),
+            "yes" if found.path.is_file() else "",
+        )
+    console.print(table)
     for title, prompts in (("Architectures to train", False), ("Architectures that take prompts", True)):
-        table = Table("name", "published weights", "licence", "mask AP", title=title, title_justify="left")
-        for name in models.names():
-            family, _, variant = name.partition("-")
-            if variant == "test" or models.takes_prompts(family) is not prompts:
-                continue
-            weights = models.family(family).WEIGHTS.get(variant)
-            row = (
-                (weights.url.rsplit("/", 1)[-1], weights.licence, str(weights.mask_ap or ""))
-                if weights
-                else ("", "", "")
-            )
-            table.add_row(name, *row)
-        console.print(table)
-    return 0
+        names = [
+            name
+            for name in models.names()
+            if models.takes_prompts(name.partition("-")[0]) is prompts and not name.endswith("-test")
+        ]
+        console.print(f"{title}: {', '.join(names)}", markup=False, highlight=False)

@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from delineate.cli._progress import track
+from delineate.cli._published import ready
 from delineate.dataset import Dataset, Record
 from delineate.draw import draw
 from delineate.errors import FormatError
@@ -41,7 +42,16 @@ def predict_command(
     /,
     *,
     out: Annotated[Path, Parameter(help="Folder for the results; made if missing.")],
-    model: Annotated[str, Parameter(help="Name of an embedded model, or path of an ONNX file.")] = "nuclei",
+    model: Annotated[
+        str,
+        Parameter(
+            help="Name of an embedded or a published model (see `delineate models`), or path of an ONNX file."
+        ),
+    ] = "nuclei",
+    accept_licence: Annotated[
+        str,
+        Parameter(help="Licence of a published model's weights that you accept, if it is no permissive one."),
+    ] = "",
     score: Annotated[float | None, Parameter(help="Leave out objects with a lower score.")] = None,
     max_detections: Annotated[
         int | None, Parameter(help="At most so many objects a picture, the best ones.")
@@ -69,6 +79,7 @@ def predict_command(
         )
         return 2
     started = time.monotonic()
+    ready(model, accept_licence)
     predictor = Predictor(model, score=score, max_detections=max_detections)
     if overlays:
         (out / "overlays").mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,10 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -185,41 +186,50 @@ class Loaded(NamedTuple):
     header: dict[str, Any]
 
 
-def load(path: str | Path) -> Loaded:
+def load(path: str | Path, name: str | None = None, classes: Sequence[str] = ()) -> Loaded:
     """The model that a checkpoint holds: one of our training runs, or an official file of a family.
 
     The file is only read: no code in it runs, and nothing is allocated before its shapes are known to fit.
 
     Args:
-        path: A `.safetensors` or `.pt` file.
+        path: A `.safetensors`, `.pt`, `.pth` or `.pkl` file.
+        name: "family-variant", as `names` lists them; None = what the file says, or what its tensors fit.
+        classes: Class names; empty = what the file says.
 
     Raises:
         WeightsError: If the file is damaged, hostile, or fits no model of this package.
         OSError: If the file cannot be opened.
     """
     contents = read_checkpoint(path)
-    if not contents.classes:
+    classes = tuple(classes) or contents.classes
+    if not classes:
         raise WeightsError(f"{path}: must name its classes, got none. Use load_weights on a built model.")
     detectors = [name for name in names() if not takes_prompts(name.partition("-")[0])]
-    candidates = [str(contents.header["model"])] if "model" in contents.header else detectors
-    changes = contents.header.get("architecture", {})
-    for name in candidates:
+    stated = name or contents.header.get("model")
+    candidates = detectors if stated is None else [str(stated)]
+    changes = {"classes": len(classes), **contents.header.get("architecture", {})}
+    for candidate in candidates:
         try:
             with torch.device("meta"):
-                model = build(name, **{"classes": len(contents.classes), **changes})
+                model = build(candidate, **changes)
         except (ValueError, TypeError, AttributeError) as error:
             raise WeightsError(f"{path}: header must name a model of this package: {error}") from error
         wanted = {key: value.shape for key, value in model.state_dict().items()}
-        if wanted == {key: value.shape for key, value in contents.tensors.items()}:
+        tensors = _official(model, contents.tensors)
+        if wanted == {key: value.shape for key, value in tensors.items()}:
             family(model).check_contents(model, contents)
-            model.load_state_dict(
-                {key: _plain(value) for key, value in contents.tensors.items()}, assign=True
-            )
-            return Loaded(model.eval(), name, contents.classes, contents.header)
+            model.load_state_dict({key: _plain(value) for key, value in tensors.items()}, assign=True)
+            return Loaded(model.eval(), candidate, tuple(classes), contents.header)
     raise WeightsError(
-        f"{path}: {len(contents.tensors)} tensors for {len(contents.classes)} classes must fit "
-        f"{candidates[0] if len(candidates) == 1 else 'a model of this package'}, but names or shapes differ."
+        f"{path}: {len(contents.tensors)} tensors for {len(classes)} classes must fit "
+        f"{'a model of this package' if stated is None else stated}, but names or shapes differ."
     )
+
+
+def _official(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A file's tensors under the names of the model, where the family knows other names for them."""
+    official = getattr(family(model), "official", None)
+    return tensors if official is None else cast("dict[str, torch.Tensor]", official(model, tensors))
 
 
 def load_weights(model: torch.nn.Module, path: str | Path) -> list[str]:
@@ -230,7 +240,7 @@ def load_weights(model: torch.nn.Module, path: str | Path) -> list[str]:
 
     Args:
         model: The model to fill, in place.
-        path: A `.safetensors` or `.pt` file.
+        path: A `.safetensors`, `.pt`, `.pth` or `.pkl` file.
 
     Returns:
         One line per decision that the user should know of; empty when everything fitted.
@@ -244,26 +254,22 @@ def load_weights(model: torch.nn.Module, path: str | Path) -> list[str]:
     if hasattr(module, "official"):
         contents = contents._replace(tensors=module.official(model, contents.tensors))
     own = model.state_dict()
-    absent, foreign = (
-        sorted(own.keys() - contents.tensors.keys()),
-        sorted(contents.tensors.keys() - own.keys()),
-    )
+    given = _official(model, contents.tensors)
+    absent, foreign = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
     if absent or foreign:
         raise WeightsError(
             f"{path}: tensors must be those of the model, got {len(absent)} missing{_example(absent)} "
             f"and {len(foreign)} unknown{_example(foreign)}. Choose the variant of the file."
         )
-    reset = [name for name, value in own.items() if value.shape != contents.tensors[name].shape]
+    reset = [name for name, value in own.items() if value.shape != given[name].shape]
     wrong = [name for name in reset if not module.depends_on_classes(name)]
     if wrong:
-        got, want = tuple(contents.tensors[wrong[0]].shape), tuple(own[wrong[0]].shape)
+        got, want = tuple(given[wrong[0]].shape), tuple(own[wrong[0]].shape)
         raise WeightsError(
             f"{path}: {wrong[0]} must have shape {want}, got {got}. Choose the variant of the file."
         )
     module.check_contents(model, contents)
-    model.load_state_dict(
-        {name: own[name] if name in reset else _plain(contents.tensors[name]) for name in own}
-    )
+    model.load_state_dict({name: own[name] if name in reset else _plain(given[name]) for name in own})
     if not reset:
         return []
     return [

@@ -1,0 +1,78 @@
+"""Making a published model ready, with words and a bar."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from delineate import download
+from delineate.errors import MissingExtra
+from delineate.predict import embedded
+
+
+def ready(model: str, accepted: str) -> None:
+    """Make sure that `Predictor` knows the model; what is no name of a published one is left to its message.
+
+    Args:
+        model: What the user wrote: a file, or a name.
+        accepted: The licence that the user accepts.
+
+    Raises:
+        MissingExtra: It may be a published one, and torch is not there to read it.
+    """
+    if model in embedded() or Path(model).exists() or not looks_published(model):
+        return
+    if download.model_location(model).is_file():
+        return
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtra("torch", "torch")
+    from delineate import published
+
+    if model in published.names():
+        prepare(model, fetch(model, accepted))
+
+
+def looks_published(model: str) -> bool:
+    """Whether a text has the form of "family-entry" and is no name of a file."""
+    family, dash, entry = model.partition("-")
+    return bool(dash and family and entry) and not (set(model) & set("/\\")) and Path(model).suffix != ".onnx"
+
+
+def fetch(name: str, accepted: str) -> Path:
+    """The checkpoint of a published model; what is downloaded is said before, on stderr."""
+    from delineate import published
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(
+        TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("Downloading", total=None, visible=False)
+
+        def announce(file: download.Remote) -> None:
+            sys.stderr.write(f"Downloading {file}\n")
+
+        def progress(here: int, total: int | None) -> None:
+            bar.update(task, completed=here, total=total, visible=True)
+
+        return published.checkpoint(name, accepted=accepted, announce=announce, progress=progress)
+
+
+def prepare(name: str, checkpoint: Path) -> Path:
+    """The ONNX file of a detector, made from its checkpoint at the first time."""
+    from delineate import published
+
+    console = Console(stderr=True)
+    with console.status(f"Making {name} ready (once)"):
+        return published.prepare(name, checkpoint)
