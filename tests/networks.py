@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from delineate.modelfile import KEY, Card
+
 
 def network(outputs, *, shape=(1, 3, 32, 32), metadata=None, dtype=np.float32, proto_of_input=False):
     """An ONNX file that answers with constants, whatever the picture.
@@ -77,3 +79,17 @@ def segmenter(*, shape=(1, 3, 32, 32), metadata=ULTRALYTICS, dtype=np.float32, b
         dtype=dtype,
         proto_of_input=True,
     )
+
+
+def instant_export(model, path, *, preprocess, classes, thresholds, licence, provenance):
+    """Stands for `delineate.export.export`, which takes half a minute: a `segmenter` with the card of the model."""
+    assert len(classes) == model.config.classes
+    card = Card(
+        name=provenance["name"],
+        classes=tuple(classes),
+        preprocess=preprocess,
+        thresholds=thresholds,
+        licence=licence,
+        provenance=provenance,
+    )
+    path.write_bytes(segmenter(shape=(1, 3, "h", "w"), metadata={KEY: card.to_json()}))

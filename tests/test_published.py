@@ -4,17 +4,20 @@
 
 import dataclasses
 import hashlib
+import inspect
 import io
 import pickle
 
 import numpy as np
 import pytest
 from file_server import serving
+from networks import instant_export
 
 torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 
 from delineate import Predictor, download, models, published
 from delineate.errors import DownloadError, WeightsError
+from delineate.export import export
 from delineate.models import Weights, mask_rcnn, yolo_seg
 from delineate.models._coco_names import CLASSES
 
@@ -52,7 +55,9 @@ def saved(state, **options):
 @pytest.fixture
 def tiny(monkeypatch):
     """A variant of Mask R-CNN with 80 classes, and a model of it."""
-    monkeypatch.setitem(mask_rcnn.VARIANTS, "tiny", dataclasses.replace(mask_rcnn.VARIANTS["test"], classes=80))
+    monkeypatch.setitem(
+        mask_rcnn.VARIANTS, "tiny", dataclasses.replace(mask_rcnn.VARIANTS["test"], classes=80)
+    )
     torch.manual_seed(0)
     return models.build("mask_rcnn-tiny").eval()
 
@@ -113,7 +118,9 @@ def test_a_checkpoint_becomes_a_model(server, monkeypatch, tiny, old):
     assert path == published.find("mask_rcnn-tiny").path
     loaded = published.load("mask_rcnn-tiny", path)
     assert (loaded.name, loaded.classes) == ("mask_rcnn-tiny", CLASSES)
-    assert all(torch.equal(value, tiny.state_dict()[name]) for name, value in loaded.model.state_dict().items())
+    assert all(
+        torch.equal(value, tiny.state_dict()[name]) for name, value in loaded.model.state_dict().items()
+    )
     assert not loaded.model.training
 
 
@@ -156,10 +163,10 @@ def test_families_that_take_prompts_are_no_detectors(tmp_path):
 
 
 def test_a_prepared_model_needs_its_name_only(server, monkeypatch):
-    pytest.importorskip("onnxscript", reason="export needs the extra [torch]")
     torch.manual_seed(0)
     model = models.build("yolo_seg-test")
     monkeypatch.setitem(yolo_seg.VARIANTS, "tiny", yolo_seg.VARIANTS["test"])
+    monkeypatch.setattr(published, "export", instant_export)
     offer(server, monkeypatch, yolo_seg, saved({"model": model.state_dict()}), classes=2)
     path = published.checkpoint("yolo_seg-tiny")
     with pytest.raises(WeightsError, match="must name its classes"):
@@ -173,6 +180,16 @@ def test_a_prepared_model_needs_its_name_only(server, monkeypatch):
     predictor = Predictor("yolo_seg-tiny")
     assert (predictor.classes, predictor.licence) == (("cat", "dog"), "BSD-3-Clause")
     assert predictor.card.provenance["source"] == yolo_seg.WEIGHTS["tiny"].url
-    predictor.predict(np.zeros((64, 64, 3), np.uint8))
+    assert len(predictor.predict(np.full((64, 64, 3), 255, np.uint8))) == 1
     stamp = made.stat().st_mtime_ns
     assert published.prepare("yolo_seg-tiny", path).stat().st_mtime_ns == stamp
+
+
+def test_what_is_prepared_is_what_the_checkpoint_saw(server, monkeypatch, tiny):
+    seen = {}
+    monkeypatch.setattr(published, "export", lambda model, path, **facts: seen.update(facts))
+    offer(server, monkeypatch, mask_rcnn, saved(tiny.state_dict()))
+    published.prepare("mask_rcnn-tiny", published.checkpoint("mask_rcnn-tiny"))
+    assert seen["preprocess"] == tiny.config.preprocess
+    assert seen["classes"] == CLASSES
+    inspect.signature(export).bind(tiny, "a.onnx", **seen)

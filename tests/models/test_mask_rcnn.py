@@ -3,13 +3,16 @@
 # ruff: noqa: E402  (torch is optional)
 
 import dataclasses
+import pickle
 
 import msgspec
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 
 from delineate import models
+from delineate.errors import WeightsError
 from delineate.models import mask_rcnn
 from delineate.nn import spinenet, swin
 
@@ -241,7 +244,9 @@ def test_names_of_detectron2s_swin_cascades_are_understood(variant):
 def detectron2_names(variant):
     """Names of a checkpoint, from the published key layout."""
     config = mask_rcnn.VARIANTS[variant]
-    norm = [f"norm.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
+    kinds = ["weight", "bias", "running_mean", "running_var"]
+    kinds += ["num_batches_tracked"] if config.backbone.norm == "batch" else []
+    norm = [f"norm.{name}" for name in kinds]
     both = ["weight", "bias"]
     bottom = "backbone.bottom_up" if config.pyramid else "backbone"
     names = [f"{bottom}.stem.conv1.{name}" for name in ("weight", *norm)]
@@ -250,25 +255,104 @@ def detectron2_names(variant):
         for block in range(count):
             convs = ["conv1", "conv2", "conv3"] + ["shortcut"] * (block == 0)
             names += [f"{place}.{block}.{conv}.{name}" for conv in convs for name in ("weight", *norm)]
-    parts = [f"proposal_generator.rpn_head.{part}" for part in ("conv", "objectness_logits", "anchor_deltas")]
+    convs = ["conv.conv0", "conv.conv1"] if config.proposals.convolutions == 2 else ["conv"]
+    parts = [f"proposal_generator.rpn_head.{part}" for part in (*convs, "objectness_logits", "anchor_deltas")]
     if config.pyramid:
-        parts += [f"backbone.fpn_{part}{level}" for part in ("lateral", "output") for level in range(2, 6)]
-        parts += [f"roi_heads.mask_head.mask_fcn{index}" for index in range(1, 5)]
+        pyramid = [f"backbone.fpn_{part}{level}" for part in ("lateral", "output") for level in range(2, 6)]
+        convs = [f"roi_heads.mask_head.mask_fcn{index}" for index in range(1, 5)] if config.masks else []
+        if config.heads.norm:
+            convs += [f"roi_heads.box_head.conv{index}" for index in range(1, 5)]
+        if config.pyramid_norm:
+            names += [f"{part}.{name}" for part in pyramid + convs for name in ("weight", *norm)]
+        else:
+            parts += pyramid + convs
     stages = [""] if len(config.heads.box_weights) == 1 else ["0.", "1.", "2."]
     for stage in stages:
-        parts += [f"roi_heads.box_head.{stage}{part}" for part in ("fc1", "fc2") if config.pyramid]
+        full = ("fc1",) if config.heads.box_convolutions else ("fc1", "fc2")
+        parts += [f"roi_heads.box_head.{stage}{part}" for part in full if config.pyramid]
         parts += [f"roi_heads.box_predictor.{stage}{part}" for part in ("cls_score", "bbox_pred")]
-    parts += ["roi_heads.mask_head.deconv", "roi_heads.mask_head.predictor"]
+    parts += ["roi_heads.mask_head.deconv", "roi_heads.mask_head.predictor"] if config.masks else []
     names += [f"{part}.{name}" for part in parts for name in both]
     return [*names, "pixel_mean", "pixel_std", "proposal_generator.anchor_generator.cell_anchors.0"]
 
 
-@pytest.mark.parametrize("variant", ["r50_fpn_d2", "r101_fpn", "x101_32x8d_fpn", "r50_c4", "cascade_r50_fpn"])
+@pytest.mark.parametrize(
+    "variant",
+    sorted(name for name, config in mask_rcnn.VARIANTS.items() if config.heads.background == "last"),
+)
 def test_names_of_detectron2_are_understood(variant):
     with torch.device("meta"):
         model = models.build(f"mask_rcnn-{variant}")
     tensors = dict.fromkeys(detectron2_names(variant), torch.zeros(1))
     assert mask_rcnn.official(model, tensors).keys() == model.state_dict().keys()
+
+
+def test_names_of_detectron2_mean_the_same_here():
+    pairs = {
+        "backbone.bottom_up.stem.conv1.norm.running_var": "backbone.body.bn1.running_var",
+        "backbone.bottom_up.res2.0.conv1.weight": "backbone.body.layer1.0.conv1.weight",
+        "backbone.bottom_up.res5.2.conv3.norm.bias": "backbone.body.layer4.2.bn3.bias",
+        "backbone.bottom_up.res4.0.shortcut.norm.weight": "backbone.body.layer3.0.downsample.1.weight",
+        "backbone.res4.0.shortcut.weight": "backbone.body.layer3.0.downsample.0.weight",
+        "roi_heads.res5.1.conv2.norm.weight": "roi_heads.res5.1.bn2.weight",
+        "backbone.fpn_lateral2.weight": "backbone.fpn.inner_blocks.0.0.weight",
+        "backbone.fpn_lateral5.norm.weight": "backbone.fpn.inner_blocks.3.1.weight",
+        "backbone.fpn_output3.bias": "backbone.fpn.layer_blocks.1.0.bias",
+        "proposal_generator.rpn_head.conv.bias": "rpn.head.conv.0.0.bias",
+        "proposal_generator.rpn_head.conv.conv1.bias": "rpn.head.conv.1.0.bias",
+        "proposal_generator.rpn_head.anchor_deltas.bias": "rpn.head.bbox_pred.bias",
+        "roi_heads.box_head.2.fc2.weight": "roi_heads.box_head.2.fc7.weight",
+        "roi_heads.box_predictor.1.cls_score.weight": "roi_heads.box_predictor.1.cls_score.weight",
+        "roi_heads.mask_head.mask_fcn4.weight": "roi_heads.mask_head.3.0.weight",
+        "roi_heads.mask_head.mask_fcn1.norm.bias": "roi_heads.mask_head.0.1.bias",
+        "roi_heads.mask_head.deconv.weight": "roi_heads.mask_predictor.conv5_mask.weight",
+    }
+    convs = {
+        "proposal_generator.rpn_head.conv.conv0.weight": "rpn.head.conv.0.0.weight",
+        "roi_heads.box_head.conv4.weight": "roi_heads.box_head.3.0.weight",
+        "roi_heads.box_head.conv1.norm.running_mean": "roi_heads.box_head.0.1.running_mean",
+        "roi_heads.box_head.fc1.weight": "roi_heads.box_head.5.weight",
+    }
+    model = mask_rcnn.build(small("r50_fpn_d2"))
+    for table in (pairs, convs):
+        tensors = {name: torch.tensor(float(number)) for number, name in enumerate(table)}
+        found = mask_rcnn.official(model, {"proposal_generator.": torch.zeros(1), **tensors})
+        assert {name: float(found[new]) for name, new in table.items()} == {
+            name: float(value) for name, value in tensors.items()
+        }
+
+
+@pytest.mark.parametrize("variant", ["r50_fpn_d2", "r50_c4", "cascade_r50_fpn", "r50_fpn_lsj"])
+def test_pickles_of_detectron2_load_strictly(tmp_path, variant):
+    torch.manual_seed(0)
+    model = mask_rcnn.build(small(variant))
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    narrow = dataclasses.replace(mask_rcnn.VARIANTS[variant], backbone=model.config.backbone)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(mask_rcnn.VARIANTS, variant, narrow)
+        names = detectron2_names(variant)
+    ours = mask_rcnn.official(model, {name: name for name in names})
+    rng = np.random.default_rng(0)
+    arrays = {
+        theirs: np.array(np.abs(rng.normal(size=shapes[name])), np.float32 if shapes[name] else np.int64)
+        for name, theirs in ours.items()
+    }
+    extra = {name: np.ones(3, np.float32) for name in names if name not in arrays}
+    assert len(extra) == 3
+    path = tmp_path / "model_final.pkl"
+    path.write_bytes(pickle.dumps({"model": arrays | extra, "__author__": "Detectron2 Model Zoo"}))
+    assert models.load_weights(model, path) == []
+    for name, theirs in ours.items():
+        np.testing.assert_array_equal(model.state_dict()[name].numpy(), arrays[theirs])
+    for lost in ("roi_heads.box_predictor.cls_score.bias", "backbone.bottom_up.res3.0.conv2.weight"):
+        if lost in arrays:
+            part = {name: value for name, value in arrays.items() if name != lost}
+            path.write_bytes(pickle.dumps({"model": part}))
+            with pytest.raises(WeightsError, match="1 missing"):
+                models.load_weights(model, path)
+    path.write_bytes(pickle.dumps({"model": arrays | {"roi_heads.more.weight": np.ones(1)}}))
+    with pytest.raises(WeightsError, match=r"1 unknown \(such as roi_heads\.more\.weight\)"):
+        models.load_weights(model, path)
 
 
 def test_the_first_files_of_torchvision_load(tmp_path):

@@ -207,11 +207,11 @@ def load(path: str | Path, name: str | None = None, classes: Sequence[str] = ())
     detectors = [name for name in names() if not takes_prompts(name.partition("-")[0])]
     stated = name or contents.header.get("model")
     candidates = detectors if stated is None else [str(stated)]
-    changes = {"classes": len(classes), **contents.header.get("architecture", {})}
+    changes = contents.header.get("architecture", {})
     for candidate in candidates:
         try:
             with torch.device("meta"):
-                model = build(candidate, **changes)
+                model = build(candidate, **{"classes": len(classes), **changes})
         except (ValueError, TypeError, AttributeError) as error:
             raise WeightsError(f"{path}: header must name a model of this package: {error}") from error
         wanted = {key: value.shape for key, value in model.state_dict().items()}
@@ -251,8 +251,6 @@ def load_weights(model: torch.nn.Module, path: str | Path) -> list[str]:
     """
     contents = read_checkpoint(path)
     module = family(model)
-    if hasattr(module, "official"):
-        contents = contents._replace(tensors=module.official(model, contents.tensors))
     own = model.state_dict()
     given = _official(model, contents.tensors)
     absent, foreign = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())

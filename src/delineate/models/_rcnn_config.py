@@ -291,6 +291,13 @@ VARIANTS: dict[str, Config] = {
     "spinenet_96": _on_spinenet("96", 1024),
     "spinenet_143": _on_spinenet("143", 1280),
     "spinenet_190": _on_spinenet("190", 1536),
+    "r50_fpn_lsj": replace(
+        _DETECTRON2,
+        pyramid_norm=True,
+        backbone=Backbone(first_strided=True, norm="batch", frozen=0),
+        proposals=replace(_DETECTRON2.proposals, convolutions=2),
+        heads=replace(_DETECTRON2.heads, norm=True, box_convolutions=4),
+    ),
     "test": Config(
         classes=2,
         channels=16,
@@ -303,4 +310,8 @@ VARIANTS: dict[str, Config] = {
         preprocess=Preprocess(rule="native"),
         heads=Heads(box_hidden=32, mask_convolutions=2, mask_hidden=16, choice=Choice(0.05, 0.5, 20, 1e-2)),
     ),
+}
+VARIANTS |= {
+    f"faster_{name}": replace(VARIANTS[name], masks=False)
+    for name in ("r50_fpn_d2", "x101_32x8d_fpn", "r50_c4")
 }

@@ -35,16 +35,22 @@ _DETECTRON2: tuple[_Rule, ...] = (
     (r"^backbone\.(?:bottom_up\.)?stem\.conv1\.norm\.", "backbone.body.bn1."),
     (r"^backbone\.(?:bottom_up\.)?stem\.", "backbone.body."),
     (r"^backbone\.(?:bottom_up\.)?res(\d)(\..*)$", _shifted("backbone.body.layer{}", 1)),
-    (r"\.conv(\d)\.norm\.(?=\w+$)", r".bn\1."),
+    (r"^((?:backbone|roi_heads\.res5)\..*)\.conv(\d)\.norm\.", r"\1.bn\2."),
     (r"\.shortcut\.norm\.", ".downsample.1."),
     (r"\.shortcut\.", ".downsample.0."),
+    (r"^backbone\.fpn_lateral(\d)\.norm(\..*)$", _shifted("backbone.fpn.inner_blocks.{}.1", 2)),
     (r"^backbone\.fpn_lateral(\d)(\..*)$", _shifted("backbone.fpn.inner_blocks.{}.0", 2)),
+    (r"^backbone\.fpn_output(\d)\.norm(\..*)$", _shifted("backbone.fpn.layer_blocks.{}.1", 2)),
     (r"^backbone\.fpn_output(\d)(\..*)$", _shifted("backbone.fpn.layer_blocks.{}.0", 2)),
+    (r"^proposal_generator\.rpn_head\.conv\.conv(\d)\.", r"rpn.head.conv.\1.0."),
     (r"^proposal_generator\.rpn_head\.conv\.", "rpn.head.conv.0.0."),
     (r"^proposal_generator\.rpn_head\.objectness_logits\.", "rpn.head.cls_logits."),
     (r"^proposal_generator\.rpn_head\.anchor_deltas\.", "rpn.head.bbox_pred."),
+    (r"^roi_heads\.box_head\.conv(\d)\.norm(\..*)$", _shifted("roi_heads.box_head.{}.1", 1)),
+    (r"^roi_heads\.box_head\.conv(\d)(\..*)$", _shifted("roi_heads.box_head.{}.0", 1)),
     (r"^(roi_heads\.box_head\.(?:\d\.)?)fc1\.", r"\1fc6."),
     (r"^(roi_heads\.box_head\.(?:\d\.)?)fc2\.", r"\1fc7."),
+    (r"^roi_heads\.mask_head\.mask_fcn(\d)\.norm(\..*)$", _shifted("roi_heads.mask_head.{}.1", 1)),
     (r"^roi_heads\.mask_head\.mask_fcn(\d)(\..*)$", _shifted("roi_heads.mask_head.{}.0", 1)),
     (r"^roi_heads\.mask_head\.deconv\.", "roi_heads.mask_predictor.conv5_mask."),
     (r"^roi_heads\.mask_head\.predictor\.", "roi_heads.mask_predictor.mask_fcn_logits."),
@@ -90,6 +96,10 @@ def own_names(tensors: Mapping[str, Tensor], own: Container[str]) -> dict[str, T
     elif any(re.match(r"roi_heads\.box_head\.(\d\.)?conv1\.", name) for name in tensors):
         rules = (_CONVOLUTIONAL, *rules)
     result = {}
+    if (
+        foreign and "roi_heads.box_head.conv4.weight" in tensors
+    ):  # four convolutions, a flattening, a full layer
+        rules = ((r"^roi_heads\.box_head\.fc1\.", "roi_heads.box_head.5."), *rules)
     for name, value in tensors.items():
         if foreign and _CONSTANTS.match(name):
             continue

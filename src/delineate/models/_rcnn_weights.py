@@ -1,7 +1,7 @@
-"""Published checkpoints of R-CNN: torchvision's, and those of detectron2's model zoo.
+"""Published checkpoints of R-CNN: torchvision's, those of detectron2's model zoo, and those of Swin's authors.
 
 File names of torchvision end in the first digits of the file's SHA-256, those of detectron2 in those of its
-MD5. Detectron2's schedules: 1x is 12 epochs of COCO, 3x is 37; what is not marked is the longer one.
+MD5; Swin's authors state no checksum. Detectron2's schedules: 1x is 12 epochs of COCO, 3x is 37; what is not marked is the longer one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from delineate.models import Weights
 
 _TORCHVISION = "https://download.pytorch.org/models"
+_SWIN = "https://github.com/SwinTransformer/storage/releases/download/v1.0.2"
 _DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2"
 
 
@@ -29,10 +30,10 @@ def _torchvision(file: str, box_ap: float, mask_ap: float | None, megabytes: flo
 
 
 def _detectron2(
-    file: str, box_ap: float, mask_ap: float | None, megabytes: float, variant: str = ""
+    file: str, box_ap: float, mask_ap: float | None, megabytes: float | None, variant: str = ""
 ) -> Weights:
     """A file of detectron2."""
-    size = round(megabytes * 1e6)
+    size = None if megabytes is None else round(megabytes * 1e6)
     url, checksum = f"{_DETECTRON2}/{file}", f"md5:{_digits(file)}"
     return Weights(url, checksum, "CC-BY-SA-3.0", 80, box_ap, mask_ap, size, variant)
 
@@ -97,4 +98,12 @@ WEIGHTS: dict[str, Weights] = {
         134.8,
         "faster_r50_c4",
     ),
+    "cascade_swin_b": _detectron2(
+        "ViTDet/COCO/cascade_mask_rcnn_swin_b_in21k/f342979038/model_final_246a82.pkl", 53.9, 46.2, None
+    ),
+    "cascade_swin_l": _detectron2(
+        "ViTDet/COCO/cascade_mask_rcnn_swin_l_in21k/f342979186/model_final_7c897e.pkl", 55.0, 47.2, None
+    ),
+    "swin_t": Weights(f"{_SWIN}/mask_rcnn_swin_tiny_patch4_window7.pth", None, "Apache-2.0", 80, 46.0, 41.6),
+    "swin_s": Weights(f"{_SWIN}/mask_rcnn_swin_small_patch4_window7.pth", None, "Apache-2.0", 80, 48.5, 43.3),
 }

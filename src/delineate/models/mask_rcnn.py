@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
 
-from delineate.models import Target, Weights
+from delineate.models import Target
 from delineate.models._checkpoint import Contents
 from delineate.models._rcnn_backbones import body as build_body
 from delineate.models._rcnn_config import VARIANTS, Backbone, Config, Heads, Proposals
@@ -41,6 +41,7 @@ from delineate.models._rcnn_heads import (
 )
 from delineate.models._rcnn_keys import own_names
 from delineate.models._rcnn_training import two_stage_losses
+from delineate.models._rcnn_weights import WEIGHTS
 from delineate.models._sam_blocks import ChannelNorm
 from delineate.nn.anchors import base_anchors, grid_anchors
 from delineate.nn.box_coding import clip, decode
@@ -333,47 +334,6 @@ def official(model: MaskRCNN, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
 def check_contents(model: MaskRCNN, contents: Contents) -> None:
     """Nothing to refuse: state dicts say no more than their tensors."""
 
-
-_TV, _D2 = "https://download.pytorch.org/models", "https://dl.fbaipublicfiles.com/detectron2"
-_SEGMENT = f"{_D2}/COCO-InstanceSegmentation"
-_SWIN = "https://github.com/SwinTransformer/storage/releases/download/v1.0.2"
-_LICENCES = {_TV: "BSD-3-Clause", _D2: "CC-BY-SA-3.0", _SWIN: "Apache-2.0"}
-WEIGHTS: dict[str, Weights] = {
-    name: Weights(
-        url, None, next(_LICENCES[base] for base in _LICENCES if url.startswith(base)), 80, *published
-    )
-    for name, url, published in (
-        ("r50_fpn", f"{_TV}/maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth", (37.9, 34.6)),
-        ("r50_fpn_v2", f"{_TV}/maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth", (47.4, 41.8)),
-        ("faster_r50_fpn", f"{_TV}/fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", (37.0, None)),
-        ("faster_r50_fpn_v2", f"{_TV}/fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", (46.7, None)),
-        ("r50_fpn_d2", f"{_SEGMENT}/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl", (41.0, 37.2)),
-        ("r101_fpn", f"{_SEGMENT}/mask_rcnn_R_101_FPN_3x/138205316/model_final_a3ec72.pkl", (42.9, 38.6)),
-        (
-            "x101_32x8d_fpn",
-            f"{_SEGMENT}/mask_rcnn_X_101_32x8d_FPN_3x/139653917/model_final_2d9806.pkl",
-            (44.3, 39.5),
-        ),
-        ("r50_c4", f"{_SEGMENT}/mask_rcnn_R_50_C4_3x/137849525/model_final_4ce675.pkl", (39.8, 34.4)),
-        (
-            "cascade_r50_fpn",
-            f"{_D2}/Misc/cascade_mask_rcnn_R_50_FPN_3x/144998488/model_final_480dd8.pkl",
-            (44.3, 38.5),
-        ),
-        (
-            "cascade_swin_b",
-            f"{_D2}/ViTDet/COCO/cascade_mask_rcnn_swin_b_in21k/f342979038/model_final_246a82.pkl",
-            (53.9, 46.2),
-        ),
-        (
-            "cascade_swin_l",
-            f"{_D2}/ViTDet/COCO/cascade_mask_rcnn_swin_l_in21k/f342979186/model_final_7c897e.pkl",
-            (55.0, 47.2),
-        ),
-        ("swin_t", f"{_SWIN}/mask_rcnn_swin_tiny_patch4_window7.pth", (46.0, 41.6)),
-        ("swin_s", f"{_SWIN}/mask_rcnn_swin_small_patch4_window7.pth", (48.5, 43.3)),
-    )
-}
 
 __all__ = [
     "DECODE",
