@@ -1,7 +1,8 @@
 """Published checkpoints of R-CNN: torchvision's, those of detectron2's model zoo, and those of Swin's authors.
 
 File names of torchvision end in the first digits of the file's SHA-256, those of detectron2 in those of its
-MD5; Swin's authors state no checksum. Detectron2's schedules: 1x is 12 epochs of COCO, 3x is 37; what is not marked is the longer one.
+MD5; Swin's authors state no checksum. Detectron2's schedules: 1x is 12 epochs of COCO, 3x is 37; what is not
+marked is the longer one.
 """
 
 from __future__ import annotations
