@@ -34,6 +34,7 @@ from delineate.errors import FormatError
 from delineate.formats import _class_table as class_table
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
+from delineate.formats import _json_outline as json_outline
 from delineate.formats import _pictures
 from delineate.formats._json_parts import decoded
 from delineate.image import SUFFIXES, read_size
@@ -79,12 +80,11 @@ def sniff(path: str | Path) -> bool:
             return bool(_files(path))
         if path.suffix.lower() not in _ENDINGS:
             return False
-        data = path.read_bytes().lstrip(b"\xef\xbb\xbf \t\r\n")
-        if data[:1] == b"[":
-            first = msgspec.json.decode(data, type=list[msgspec.Raw])[0]
-            return bool(msgspec.json.decode(first, type=dict[str, Any]).get("type") == "Feature")
-        keys = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-        return bytes(keys.get("type", msgspec.Raw())) in (b'"FeatureCollection"', b'"Feature"')
+        keys = json_outline.values(path)
+        if keys is not None:
+            return keys.get("type") in (b'"FeatureCollection"', b'"Feature"')
+        first = msgspec.json.decode(json_outline.first(path) or b"[]", type=list[dict[str, Any]])
+        return bool(first[0].get("type") == "Feature")
     except (OSError, IndexError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
 

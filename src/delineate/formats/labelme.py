@@ -38,6 +38,7 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
+from delineate.formats import _json_outline as json_outline
 from delineate.formats import _labelme_shapes as labelme_shapes
 from delineate.formats import _pictures
 from delineate.formats._json_parts import decoded
@@ -74,10 +75,10 @@ def sniff(path: str | Path) -> bool:
             return bool(found) and sniff(found[0])
         if path.suffix.lower() != ".json":
             return False
-        keys = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        keys = json_outline.values(path) or {}
+    except OSError:
         return False
-    return bytes(keys.get("shapes", b"")).startswith(b"[") and "imagePath" in keys
+    return keys.get("shapes", b"").startswith(b"[") and "imagePath" in keys
 
 
 def _files(folder: Path) -> list[Path]:

@@ -32,6 +32,7 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
+from delineate.formats import _json_outline as json_outline
 from delineate.formats import _pictures
 from delineate.formats._json_parts import decoded
 from delineate.image import read_size
@@ -112,12 +113,11 @@ def sniff(path: str | Path) -> bool:
     try:
         if path.suffix.lower() != ".json":
             return False
-        data = path.read_bytes().lstrip(b"\xef\xbb\xbf \t\r\n")
-        if data[:1] != b"[":
-            keys = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-            return bytes(keys.get("frames", msgspec.Raw()))[:1] == b"["
-        first = msgspec.json.decode(data, type=list[msgspec.Raw])[0]
-        return {"name", "labels"} <= msgspec.json.decode(first, type=dict[str, msgspec.Raw]).keys()
+        keys = json_outline.values(path)
+        if keys is not None:
+            return keys.get("frames", b"")[:1] == b"["
+        first = msgspec.json.decode(json_outline.first(path) or b"[]", type=list[dict[str, msgspec.Raw]])
+        return {"name", "labels"} <= first[0].keys()
     except (OSError, IndexError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
 

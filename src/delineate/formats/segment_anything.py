@@ -27,6 +27,7 @@ from delineate.errors import FormatError
 from delineate.formats import _class_table as class_table
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
+from delineate.formats import _json_outline as json_outline
 from delineate.formats import _pictures
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -74,9 +75,9 @@ def sniff(path: str | Path) -> bool:
             return bool(found) and sniff(found[0])
         if path.suffix.lower() != ".json":
             return False
-        keys = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
-        kinds = [bytes(keys.get(name, msgspec.Raw()))[:1] for name in ("image", "annotations")]
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        keys = json_outline.values(path) or {}
+        kinds = [keys.get(name, b"")[:1] for name in ("image", "annotations")]
+    except OSError:
         return False
     return kinds == [b"{", b"["]
 

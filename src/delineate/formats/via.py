@@ -36,6 +36,7 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
+from delineate.formats import _json_outline as json_outline
 from delineate.formats import _pictures
 from delineate.formats import _rings as rings
 from delineate.formats import _yolo_text as yolo_text
@@ -93,12 +94,12 @@ def sniff(path: str | Path) -> bool:
             return set(_COLUMNS) <= {name.strip(' "#\r\n') for name in head.split(",")}
         if path.suffix.lower() != ".json":
             return False
-        keys = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+        keys = json_outline.values(path) or {}
         if "_via_img_metadata" in keys:
             return True
-        first = msgspec.json.decode(next(iter(keys.values())), type=dict[str, msgspec.Raw])
-        return {"filename", "regions"} <= first.keys()
-    except (OSError, StopIteration, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        first = next(iter(keys.values()), b"")  # its beginning, if it is long
+        return first[:1] == b"{" and all(name in first for name in (b'"filename"', b'"regions"'))
+    except (OSError, UnicodeDecodeError):
         return False
 
 
