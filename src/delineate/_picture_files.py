@@ -12,6 +12,7 @@ import contextlib
 import functools
 import importlib
 import io
+import itertools
 import logging
 import math
 import sys
@@ -30,6 +31,8 @@ from delineate.errors import FormatError
 
 MAX_PIXELS = 1_000_000_000
 """Larger pictures are refused: a few kilobytes of a hostile file can claim any size."""
+MAX_PAGES, MAX_STACK = 10_000, 4 * MAX_PIXELS
+"""The same for files of many pages: how many, and pixels of all together."""
 
 # What is read, in the order of trying. Left out on purpose: formats that start other programs (EPS), and
 # those without a signature, which take random bytes for pictures.
@@ -92,6 +95,40 @@ def opened(source: str | Path | bytes, *, indices: bool = False) -> Iterator[Pic
         raise FormatError(path, "", f"picture must be a readable file, got: {reason}.") from error
     with file:
         yield _opened(file, path, indices)
+
+
+def pages(path: Path) -> Iterator[NDArray[Any]]:
+    """The pixels of each page of a file as stored, palettes as indices; whatever goes wrong is a FormatError."""
+    pixels = 0
+    try:
+        with path.open("rb") as file:
+            for count, (size, decode) in enumerate(_each_page(file, path)):
+                pixels += math.prod(size)
+                if count >= MAX_PAGES or pixels > MAX_STACK:
+                    text = f"picture must have at most {MAX_PAGES} pages and {MAX_STACK} pixels, got more."
+                    raise FormatError(path, f"page {count}", text)
+                yield decode()
+    except FormatError:
+        raise
+    except Exception as error:  # decoders of damaged files fail in every way
+        raise FormatError(path, "", f"picture must be whole, got: {_words(error)}.") from error
+
+
+def _each_page(file: IO[bytes], where: Path) -> Iterator[tuple[tuple[int, int], Callable[[], NDArray[Any]]]]:
+    """(height, width) and how to decode, page by page; decode before going on."""
+    with _quiet():
+        picture = _parsed(file, where)
+    if picture is None:
+        file.seek(0)
+        for page in importlib.import_module("tifffile").TiffFile(file).pages:
+            yield (int(page.imagelength), int(page.imagewidth)), page.asarray
+        return
+    for number in itertools.count():
+        try:
+            picture.seek(number)
+        except EOFError:
+            return
+        yield picture.size[::-1], functools.partial(_pixels, picture, file, where, 1, True)
 
 
 def _opened(file: IO[bytes], where: str | Path, indices: bool) -> Picture:

@@ -16,6 +16,7 @@ EXIF orientation is applied unless told otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,34 @@ def read_label_map(
             )
             raise FormatError(where, "", text)
         array = picture.decode()
+    return _whole_numbers(array, colours, where)
+
+
+def read_label_maps(source: str | Path, size: tuple[int, int] | None = None) -> Iterator[NDArray[Any]]:
+    """Read every page of a file as `read_label_map` reads the first, one after the other: stacks, as TIFF has them.
+
+    Args:
+        source: The file.
+        size: (height, width) that each must have.
+
+    Raises:
+        FormatError: There is no such file, it is damaged or too large, or a page holds colours or other numbers.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     first, *rest = [Image.fromarray(np.full((2, 3), n, np.uint16)) for n in (0, 700)]
+    ...     first.save(Path(folder, "a.tif"), save_all=True, append_images=rest)
+    ...     [int(page.max()) for page in read_label_maps(Path(folder, "a.tif"))]
+    [0, 700]
+    """
+    for number, array in enumerate(files.pages(Path(source))):
+        if size is not None and array.shape[:2] != size:
+            text = f"size must be that of the picture {size} (height, width), got {array.shape[:2]}."
+            raise FormatError(source, f"page {number}", text)
+        yield _whole_numbers(array, None, source)
+
+
+def _whole_numbers(array: NDArray[Any], colours: NDArray[np.uint8] | None, where: str | Path) -> NDArray[Any]:
     if array.ndim == 3:
         kept = array[:, :, : 1 if array.shape[2] <= 2 else 3]  # alpha is dropped, as elsewhere
         if colours is not None and kept.shape[2] == 3:

@@ -193,3 +193,32 @@ def test_real_maps_of_a_tracker(shared, tmp_path):
     for record in found:
         array = np.asarray(Image.open(tmp_path / "masks" / f"{record.path.stem}.tif"))
         assert record.instances.masks.areas.tolist() == [int(r.area) for r in measure.regionprops(array)]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32])
+def test_stacks_are_videos_of_their_layers(tmp_path, kind):
+    layers = np.stack([np.where(BLOBS == 3, 7, 0), np.zeros(SIZE, int), BLOBS]).astype(kind)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "images").mkdir()
+    for folder, arrays in (("images", np.zeros((3, *SIZE), np.uint8)), ("masks", layers)):
+        first, *rest = map(Image.fromarray, arrays)
+        first.save(tmp_path / folder / "a.tif", save_all=True, append_images=rest)
+    picture(tmp_path / "images" / "b.png")
+    save(tmp_path / "masks" / "b.tif")
+    dataset = formats.read(tmp_path)
+    assert [(r.id, r.video, r.frame) for r in dataset] == [
+        (1, "a", 0),
+        (2, "a", 1),
+        (3, "a", 2),
+        (4, None, None),
+    ]
+    assert [len(record.instances) for record in dataset] == [1, 0, len(expected()), len(expected())]
+    assert dataset[0].instances.ids.tolist() == [7]
+    assert dataset[2].instances.ids.tolist() == list(range(1, len(expected()) + 1))
+    assert dataset[2].instances.masks == expected()
+    assert dataset[0].attributes == {"stack": "images/a.tif"}
+    assert dataset[3].instances.ids is None
+    content = (tmp_path / "masks" / "a.tif").read_bytes()
+    (tmp_path / "masks" / "a.tif").write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(FormatError, match=r"a.tif: picture must be (whole|readable)"):
+        label_maps.read(tmp_path)

@@ -7,6 +7,8 @@ Cellpose, StarDist and napari exchange them, as PNG or TIFF of 8, 16 or 32 bits.
     a.tif             a_cp_masks.png    Cellpose, in one folder; also _masks and _labels
     classes.json                        only where there are other classes than "object"
 
+A TIFF of several pages is a stack (Z, Y, X): a video, whose frames are the layers and whose tracks are the numbers.
+
 Objects of a map cannot overlap; where they do, the later one is on top in what is written.
 """
 
@@ -25,7 +27,7 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _class_table, _pictures
 from delineate.formats._painting import hidden
-from delineate.image import SUFFIXES, read_label_map, read_size
+from delineate.image import SUFFIXES, read_label_map, read_label_maps, read_size
 from delineate.instances import Instances
 
 KEEPS = frozenset({"masks", "holes", "parts", "instance order", "class order", "empty pictures", "splits"})
@@ -127,8 +129,9 @@ def _matched(
 def read(path: str | Path) -> Dataset:
     """Read pictures and their maps; folders in the root are splits. Ids are 1, 2, ... in the order of the names.
 
-    The objects of a picture come in the order of their numbers. A picture without a map is not annotated: it is left
-    out, and the log says how many there are.
+    The objects of a picture come in the order of their numbers. The records of a stack have no path of their own:
+    ``attributes["stack"]`` says which file it is, ``frame`` the layer. A picture without a map is not annotated: it is
+    left out, and the log says how many there are.
 
     Args:
         path: The folder.
@@ -146,8 +149,14 @@ def read(path: str | Path) -> Dataset:
             if file is None:
                 bare += 1
                 continue
-            instances = _instances(picture, file, table, name if split is None else f"{split}/{name}")
-            records.append(Record(picture, instances.size, instances, len(records) + 1, split=split))
+            key = name if split is None else f"{split}/{name}"
+            layers = _layers(picture, file, table, key)
+            for n, layer in enumerate(layers):
+                record = Record(picture, layer.size, layer, len(records) + 1, split=split)
+                if len(layers) > 1:
+                    stack = {"stack": picture.relative_to(path).as_posix()}
+                    record = record.replace(path=None, attributes=stack, video=key, frame=n)
+                records.append(record)
     if not found and not table.path.is_file():
         text = "must be a folder with images/ and masks/, or with pictures and their *_cp_masks, got none."
         raise FormatError(path, "", text)
@@ -156,10 +165,18 @@ def read(path: str | Path) -> Dataset:
     return Dataset(tuple(records), table.classes)
 
 
-def _instances(picture: Path, file: Path, table: _class_table.ClassTable, key: str) -> Instances:
+def _layers(picture: Path, file: Path, table: _class_table.ClassTable, key: str) -> list[Instances]:
+    """The objects of a map; of a stack those of each layer, with their numbers as track ids."""
     size = read_size(picture) if picture.is_file() else None
-    masks, values = algebra.from_label_map(read_label_map(file, size))
-    return Instances.of(masks, table.labels(key, [str(value) for value in values.tolist()]))
+    stack = file.suffix.lower() in (".tif", ".tiff")
+    arrays = read_label_maps(file, size) if stack else [read_label_map(file, size)]
+    layers = [algebra.from_label_map(array) for array in arrays]
+    found = []
+    for masks, values in layers:
+        labels = table.labels(key, [str(value) for value in values.tolist()])
+        ids = values.astype(np.int64) if len(layers) > 1 else None
+        found.append(Instances.of(masks, labels, ids=ids))
+    return found
 
 
 def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "link") -> None:
