@@ -20,7 +20,6 @@ import numpy as np
 from PIL import Image
 
 from delineate.annotate.pictures import Gallery
-from delineate.annotate.prompts import Sessions
 from delineate.annotate.routes import Service
 from delineate.annotate.server import Server
 from delineate.annotate.sheet import counts
@@ -119,7 +118,7 @@ def main():
         store = Store(Path(folder))
         store.add_class("object")
         gallery = Gallery(store.path)
-        service = Service(store, gallery, Sessions(Instant(), gallery.pixels), None)
+        service = Service(store, gallery, [Instant()])
         server = Server(service, "127.0.0.1", 0, TOKEN)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = Page(server)

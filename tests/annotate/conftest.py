@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from delineate.annotate.pictures import Gallery
-from delineate.annotate.prompts import Sessions
 from delineate.annotate.routes import Service
 from delineate.annotate.server import Server
 from delineate.annotate.store import Store
@@ -104,7 +103,7 @@ def served(opened):
     def call(root, engine=None, host="127.0.0.1"):
         store = opened(root)
         gallery = Gallery(store.path)
-        service = Service(store, gallery, Sessions(engine or Stub(), gallery.pixels), None)
+        service = Service(store, gallery, [engine or Stub()])
         server = Server(service, host, 0, TOKEN)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -116,4 +115,4 @@ def served(opened):
         server.shutdown()
         thread.join()
         server.server_close()
-        server.service.sessions.close()
+        server.service.close()

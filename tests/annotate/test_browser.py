@@ -16,7 +16,7 @@ from PIL import Image
 from synthetic import nuclei_dataset
 
 from delineate.annotate.pictures import Gallery
-from delineate.annotate.prompts import Chooser, Sessions
+from delineate.annotate.prompts import Chooser
 from delineate.annotate.routes import Service
 from delineate.annotate.server import Server
 from delineate.annotate.sheet import counts
@@ -122,7 +122,7 @@ class Here:
     def __init__(self, folder, chooser):
         store = Store(folder)
         gallery = Gallery(store.path)
-        service = Service(store, gallery, Sessions(chooser, gallery.pixels), chooser)
+        service = Service(store, gallery, [chooser])
         self.server = Server(service, "127.0.0.1", 0, "0" * 32)
         self.address = self.server.address
         options = {"poll_interval": 0.01}

@@ -77,3 +77,10 @@ def test_other_formats_are_taken_over_into_coco(pictures):
     (pictures / "annotations.json").write_text("{}")
     with pytest.raises(FormatError, match="exists already"):
         folder.source(pictures, pictures / "cvat.xml")
+
+
+def test_labelme_files_with_names_of_their_own_are_taken_over(pictures, tmp_path):
+    labelme.write(dataset(pictures / "a.png"), tmp_path / "set", pictures="copy")
+    (tmp_path / "set" / "a.json").rename(tmp_path / "set" / "other.json")
+    found = folder.source(tmp_path / "set")
+    assert (found.format, found.path.name, found.origin) == ("coco", "annotations.json", tmp_path / "set")

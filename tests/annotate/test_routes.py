@@ -9,7 +9,7 @@ from synthetic import nuclei_dataset
 
 from delineate import formats
 from delineate.annotate.pictures import Gallery
-from delineate.annotate.prompts import Chooser, Sessions
+from delineate.annotate.prompts import Chooser
 from delineate.annotate.routes import EXPORTS, Request, Service
 from delineate.annotate.sheet import counts, masks
 from delineate.masks import Masks
@@ -31,7 +31,7 @@ def test_the_folder(page):
     assert status == 200
     assert content["pictures"] == [["a.png", 0, False], ["b.png", 0, False], ["deep/c.png", 0, False]]
     assert content["format"] == "coco"
-    assert content["engine"] == {"name": "stub", "kind": "promptable"}
+    assert content["engines"] == [{"name": "stub", "kind": "promptable"}]
     assert set(content["exports"]) <= set(formats.names())
 
 
@@ -96,6 +96,8 @@ def test_outlines(page):
         ("/api/pictures/0/prompt", {"points": [[-1, 1]], "labels": [1]}, 422),
         ("/api/pictures/0/prompt", {"points": [[1, 1]] * 65, "labels": [1] * 65}, 422),
         ("/api/pictures/0/prompt", {"points": [[1, 1]], "labels": [1], "mask": "###"}, 422),
+        ("/api/pictures/0/prompt", {"points": [[1, 1]], "labels": [1], "engine": "none"}, 422),
+        ("/api/pictures/0/status?engine=none", None, 422),
         ("/api/pictures/0/outline", {"counts": "###"}, 422),
         ("/api/pictures/0/outline", {"counts": "0", "overlap": 2}, 400),
         ("/api/pictures/0/find", {}, 422),
@@ -161,7 +163,7 @@ def test_finding_objects(tmp_path, opened):
     nuclei_dataset(tmp_path, count=1)
     store = opened(tmp_path)
     gallery, chooser = Gallery(store.path), Chooser.load("nuclei")
-    service = Service(store, gallery, Sessions(chooser, gallery.pixels), chooser)
+    service = Service(store, gallery, [chooser])
 
     def post(path, body):
         return json.loads(service.answer(Request("POST", path, {}, json.dumps(body).encode())).body)

@@ -265,3 +265,30 @@ def test_the_format_of_the_folder_stays(module, tmp_path, pictures, opened, capl
         (2, 36),
         (3, 32),
     ]
+
+
+@pytest.mark.parametrize("module", [labelme, yolo])
+def test_pictures_that_would_share_a_label_file_are_refused(module, tmp_path, pictures, opened, caplog):
+    record = Record(pictures / "a.png", (20, 30), Instances.of(Masks.from_boxes([[0, 0, 4, 4]], (20, 30))), 1)
+    with caplog.at_level(logging.ERROR):
+        module.write(Dataset([record], ["cell"]), tmp_path / "set", pictures="copy")
+        known = next((tmp_path / "set").rglob("a.png"))
+        Image.open(known).save(known.with_suffix(".bmp"))
+        store = opened(tmp_path / "set")
+    first, second = (
+        next(n for n, name in enumerate(store.names) if name.endswith(end)) for end in (".png", ".bmp")
+    )
+    assert len(store.sheet(first).items) == 1
+    with pytest.raises(FormatError, match="label file of its own"):
+        store.sheet(second)
+
+
+def test_edits_of_a_picture_that_is_away_wait_for_it(store, pictures, opened):
+    put(store, 0, "x", 1, 1, 6, 6)
+    kill(store)
+    (pictures / "a.png").rename(pictures.parent / "away.png")
+    without = opened(pictures)
+    put(without, 0, "y", 1, 1, 6, 6)
+    without.close()
+    (pictures.parent / "away.png").rename(pictures / "a.png")
+    assert [entry.objects for entry in opened(pictures).entries()] == [1, 1, 0]

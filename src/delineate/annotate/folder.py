@@ -88,11 +88,14 @@ def source(root: Path, annotations: Path | None = None) -> Source:
         return Source("coco", root / DEFAULT, Dataset((), ()))
     name = formats.detect(chosen)
     dataset = formats.get(name).read(chosen)
-    if name in IN_PLACE and (name == "coco" or chosen.is_dir()):
+    apart = name == "labelme" and any(
+        r.path is None or not r.path.with_suffix(".json").is_file() for r in dataset
+    )
+    if name in IN_PLACE and (name == "coco" or chosen.is_dir()) and not apart:
         return Source(name, chosen, dataset)
     if name == "yolo":
         return Source(name, chosen.parent, dataset)
-    target = root / DEFAULT
+    target = root / DEFAULT  # also for files of LabelMe that are not named like their pictures
     if target.exists() and chosen != target:
         text = f"{name} cannot be written in place, and {DEFAULT} exists already. Move one of them away."
         raise FormatError(chosen, "", text)

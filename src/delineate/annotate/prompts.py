@@ -215,12 +215,19 @@ class Sessions:
             raise ValueError(f"prompt must have at most {MAX_POINTS} points, got {len(prompt.points)}.")
         if not len(prompt.points) and prompt.box is None:
             raise ValueError("prompt must have points or a box, got none.")
+        return self.engine.answer(self.encoded(number, version), prompt)
+
+    def encoded(self, number: int, version: str) -> Any:  # noqa: ANN401 - as the engine says
+        """What the engine made of a picture; waits for it.
+
+        Raises:
+            DelineateError: The picture cannot be read, or the model failed.
+        """
         while True:
             try:
-                encoded = self.prepare(number, version).result(600)
+                return self.prepare(number, version).result(600)
             except CancelledError:  # another page looked at another picture: it is this one's turn again
                 continue
-            return self.engine.answer(encoded, prompt)
 
     def close(self) -> None:
         """End the background thread after what it does now."""

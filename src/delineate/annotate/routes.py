@@ -6,7 +6,7 @@ import io
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
@@ -17,7 +17,7 @@ import numpy as np
 from delineate import formats, outline
 from delineate.annotate import sheet
 from delineate.annotate.pictures import TILE, VIEW_SIDE, Gallery
-from delineate.annotate.prompts import Chooser, Prompt, Sessions
+from delineate.annotate.prompts import Chooser, Engine, Prompt, Sessions
 from delineate.annotate.sheet import Drop, EditError, Order, Put
 from delineate.annotate.store import Conflict, Store
 from delineate.curate.losses import losses
@@ -85,6 +85,7 @@ class _Prompt(msgspec.Struct, forbid_unknown_fields=True):
     labels: list[int] = []
     box: tuple[float, float, float, float] | None = None
     mask: str | None = None
+    engine: str = ""
 
 
 class _Outline(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,14 +111,15 @@ class Service:
     Args:
         store: The annotations.
         gallery: The pictures.
-        sessions: What answers prompts.
-        chooser: The instance model that finds objects by itself, or None.
+        engines: What answers prompts, at least one; the first one is used unless the page asks for another. A
+            `Chooser` among them also finds objects by itself.
     """
 
-    def __init__(self, store: Store, gallery: Gallery, sessions: Sessions, chooser: Chooser | None) -> None:
-        self.store, self.gallery, self.sessions, self.chooser = store, gallery, sessions, chooser
-        own = chooser is not None and sessions.engine is not chooser
-        self._finder = Sessions(chooser, gallery.pixels) if chooser is not None and own else sessions
+    def __init__(self, store: Store, gallery: Gallery, engines: Sequence[Engine]) -> None:
+        self.store, self.gallery = store, gallery
+        self._sessions = {engine.name: Sessions(engine, gallery.pixels) for engine in engines}
+        self.engines = tuple(engines)
+        self.chooser = next((engine for engine in engines if isinstance(engine, Chooser)), None)
 
     def answer(self, request: Request) -> Response:
         """The response; what goes wrong becomes a status and {"error": what}."""
@@ -143,7 +145,7 @@ class Service:
             return failure(507, f"not saved: {error.strerror or error}.")
 
     def _folder(self, _: Request) -> Response:
-        store, engine = self.store, self.sessions.engine
+        store = self.store
         return _json(
             {
                 "boot": store.boot,
@@ -153,19 +155,24 @@ class Service:
                 "origin": None if store.source.origin is None else store.source.origin.name,
                 "classes": store.classes,
                 "pictures": store.entries(),
-                "engine": {"name": engine.name, "kind": engine.kind},
+                "engines": [{"name": engine.name, "kind": engine.kind} for engine in self.engines],
                 "model": None if self.chooser is None else self.chooser.name,
                 "problem": store.problem,
                 "exports": EXPORTS,
             }
         )
 
-    def _picture(self, _: Request, number: int) -> Response:
+    def _engine(self, name: str) -> Sessions:
+        if name not in self._sessions:
+            raise ValueError(f"engine must be one of {', '.join(self._sessions)}.")
+        return self._sessions[name]
+
+    def _picture(self, request: Request, number: int) -> Response:
         with self.store.reading():
             one, revision = self.store.sheet(number), self.store.revision(number)
             items = list(one.items.items())
         version = self.gallery.version(number)
-        self.sessions.prepare(number, version)
+        self._engine(request.query.get("engine", self.engines[0].name)).prepare(number, version)
         return _json(
             {
                 "number": number,
@@ -179,8 +186,14 @@ class Service:
             }
         )
 
-    def _status(self, _: Request, number: int) -> Response:
-        state = self.sessions.state(number, self.gallery.version(number))
+    def _status(self, request: Request, number: int) -> Response:
+        """How far the engine is with the picture; asking for it starts it."""
+        sessions, version = (
+            self._engine(request.query.get("engine", self.engines[0].name)),
+            self.gallery.version(number),
+        )
+        sessions.prepare(number, version)
+        state = sessions.state(number, version)
         return _json({"state": state, "revision": self.store.revision(number), "problem": self.store.problem})
 
     def _edits(self, request: Request, number: int) -> Response:
@@ -207,7 +220,8 @@ class Service:
         points = np.minimum(points, np.array(size[::-1]) - 0.5)  # the outer edge belongs to the last pixel
         box = None if given.box is None else np.array(given.box, np.float64)
         mask = None if given.mask is None else sheet.masks([given.mask], size)
-        found = self.sessions.ask(number, self.gallery.version(number), Prompt(points, labels, box, mask))
+        sessions = self._engine(given.engine or self.engines[0].name)
+        found = sessions.ask(number, self.gallery.version(number), Prompt(points, labels, box, mask))
         assert found.masks is not None  # noqa: S101 - for the type checker
         scores = [1.0] * len(found) if found.scores is None else found.scores.tolist()
         texts = sheet.counts(found.masks)
@@ -225,8 +239,7 @@ class Service:
         chooser = self.chooser
         if chooser is None:
             return failure(422, "there is no instance model: start with --model.")
-        future = self._finder.prepare(number, self.gallery.version(number))
-        found: Instances = future.result(600)
+        found: Instances = self._engine(chooser.name).encoded(number, self.gallery.version(number))
         assert found.scores is not None  # noqa: S101 - for the type checker
         found = found[found.scores > chooser.score]
         with self.store.reading():
@@ -285,8 +298,8 @@ class Service:
 
     def close(self) -> None:
         """End the background threads; everything is saved."""
-        self.sessions.close()
-        self._finder.close()
+        for sessions in self._sessions.values():
+            sessions.close()
         self.store.close()
 
 

@@ -44,7 +44,7 @@ def save(dataset: Dataset, path: Path, format: str, changed: Collection[int | st
     for record in dataset:
         if record.id in changed and record.path is not None:
             if format == "labelme":
-                _save_labelme(record, dataset.classes, path)
+                _save_labelme(record, dataset.classes)
             else:
                 _save_yolo(record, dataset.classes)
     if format == "labelme" and classes:
@@ -62,23 +62,24 @@ def files(dataset: Dataset, path: Path, format: str, changed: Collection[int | s
     """
     if format == "coco":
         return [path]
-    records = [record for record in dataset if record.id in changed and record.path is not None]
-    place = labelme_file if format == "labelme" else label_file
-    return [place(record.path) for record in records if record.path is not None]
+    pictures = [record.path for record in dataset if record.id in changed and record.path is not None]
+    return [found for picture in pictures if (found := place(picture, format)) is not None]
 
 
-def labelme_file(picture: Path) -> Path:
-    """Where LabelMe's file of a picture is: beside it.
+def place(picture: Path, format: str) -> Path | None:  # noqa: A002
+    """Where the annotations of one picture are, in formats that have a file for each.
 
-    >>> labelme_file(Path("a/b.png")).name
-    'b.json'
+    >>> place(Path("images/b.png"), "labelme").as_posix(), place(Path("images/b.png"), "yolo").as_posix()
+    ('images/b.json', 'labels/b.txt')
     """
-    return picture.with_suffix(".json")
+    if format == "coco":
+        return None
+    return picture.with_suffix(".json") if format == "labelme" else label_file(picture)
 
 
-def _save_labelme(record: Record, classes: tuple[str, ...], root: Path) -> None:
+def _save_labelme(record: Record, classes: tuple[str, ...]) -> None:
     assert record.path is not None  # noqa: S101 - for the type checker
-    target = labelme_file(record.path)
+    target = record.path.with_suffix(".json")
     content: dict[str, Any] = _alone(labelme, record.replace(split=None), classes, "*.json", json.loads)
     content["imagePath"] = Path(os.path.relpath(record.path, target.parent)).as_posix()
     if target.is_file():
@@ -91,8 +92,6 @@ def _save_labelme(record: Record, classes: tuple[str, ...], root: Path) -> None:
             raise FormatError(target, "", f"must be a LabelMe file to be replaced, got: {error}.") from error
         content["shapes"] += kept
     atomic.write_bytes(target, json.dumps(content, ensure_ascii=False, indent=2).encode())
-    if (root / "labels.txt").is_file():
-        return
 
 
 def _is_kept(shape: dict[str, Any]) -> bool:

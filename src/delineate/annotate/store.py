@@ -115,10 +115,15 @@ class Store:
         self._attributes = dict(dataset.attributes)
         self._classes_changed = False
         self._reviewed = set(read_list(self.private / "reviewed.json"))
+        self._owners: dict[Path | None, str] = {}  # of label files
+        for name in sorted(self.names, key=lambda name: name not in self._records):
+            self._owners.setdefault(saving.place(self.files[name], self.source.format), name)
+        self._owners.pop(None, None)
         every = [record.id for record in dataset]
         paths = saving.files(dataset, self.source.path, self.source.format, every)
         self._signatures = {path: signature(path) for path in [self.source.path, *paths] if not path.is_dir()}
         self._pending: dict[str, tuple[int, bytes]] = {}
+        self._absent: list[bytes] = []
         self._sequence = 0
         self._journal = Journal(self.private / "journal.jsonl")
         self._replay()
@@ -134,13 +139,16 @@ class Store:
             if line.classes is not None:
                 self.classes, self._classes_changed = line.classes, True
                 self._remember("", text)
-            elif line.items is not None and line.picture in self._numbers:
+                continue
+            self._next_item = max([self._next_item, *(item.id + 1 for item in line.items or ())])
+            if line.items is not None and line.picture in self._numbers:
                 one = Sheet(line.size, line.items)
                 one.revision = 1
                 self._sheets[line.picture] = one
                 self._set_reviewed(line.picture, line.reviewed)
-                self._next_item = max([self._next_item, *(item.id + 1 for item in line.items)])
                 self._remember(line.picture, text)
+            elif line.items is not None:
+                self._absent.append(text)  # of a picture that is not there now: it may come back
 
     def reading(self) -> contextlib.AbstractContextManager[object]:
         """Nothing changes while the ``with`` block runs."""
@@ -184,6 +192,10 @@ class Store:
 
     def _made(self, name: str, size: tuple[int, int]) -> Sheet:
         record = self._records.get(name)
+        other = self._owners.get(saving.place(self.files[name], self.source.format), name)
+        if other != name:
+            text = f"picture must have a label file of its own, but {other} has the same. Rename one of them."
+            raise FormatError(self.files[name], "", text)
         if record is None:
             return Sheet(size)
         if record.size != size:
@@ -291,7 +303,7 @@ class Store:
         if self._journal.path.stat().st_size > _COMPACT + 2 * sum(
             len(line) for _, line in self._pending.values()
         ):
-            self._journal.replace([line for _, line in self._pending.values()])
+            self._journal.replace([*self._absent, *(line for _, line in self._pending.values())])
         self._wake.set()
 
     def _remember(self, key: str, text: bytes) -> None:
@@ -347,7 +359,7 @@ class Store:
                 self._signatures |= {one: signature(one) for one in paths}
                 self._pending = {key: value for key, value in self._pending.items() if value[0] > upto}
                 self._classes_changed = "" in self._pending
-                self._journal.replace([line for _, line in self._pending.values()])
+                self._journal.replace([*self._absent, *(line for _, line in self._pending.values())])
 
     def _back_up(self, paths: Sequence[Path]) -> None:
         """Keep what was there before this tool wrote for the first time."""

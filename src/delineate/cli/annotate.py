@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from delineate.annotate.pictures import Gallery
-from delineate.annotate.prompts import Chooser, Engine, Promptable, Sessions
+from delineate.annotate.prompts import Chooser, Engine, Promptable
 from delineate.annotate.routes import Service
 from delineate.annotate.server import Server, token
 from delineate.annotate.store import Store
@@ -52,17 +52,15 @@ def annotate_command(
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     logging.basicConfig(format="%(message)s")
     chooser = None if model == "none" else Chooser.load(model)
-    engine: Engine
+    engines: list[Engine] = [] if chooser is None else [chooser]
     if prompt is not None:
-        engine = Promptable(PromptPredictor.load(*prompt), prompt[0].stem)
-    elif chooser is not None:
-        engine = chooser
-    else:
+        engines.insert(0, Promptable(PromptPredictor.load(*prompt), prompt[0].stem))
+    if not engines:
         raise DelineateError("annotate: --model or --prompt must name a model, got neither.")
     store = Store(folder, annotations)
     try:
         gallery = Gallery(store.path)
-        service = Service(store, gallery, Sessions(engine, gallery.pixels), chooser)
+        service = Service(store, gallery, engines)
         server = Server(service, host, port, token(store.private))
     except BaseException:
         store.close()

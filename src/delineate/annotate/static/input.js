@@ -11,7 +11,7 @@ export function listen(app) {
   buttons(app);
   window.addEventListener("keydown", (event) => keys(app, event));
   window.addEventListener("keyup", (event) => event.key === " " && by("stage").classList.remove("panning"));
-  window.addEventListener("beforeunload", (event) => app.sheet?.unsaved && event.preventDefault());
+  window.addEventListener("beforeunload", (event) => app.unsaved.size && event.preventDefault());
 }
 
 function pointer(app, stage) {

@@ -21,6 +21,7 @@ const by = (id) => document.getElementById(id);
 class App {
   number = -1;
   label = 0;
+  unsaved = new Map(); // pictures with edits on their way
   options = { size: 24, keepOff: false, atOnce: false };
 
   async start() {
@@ -36,7 +37,6 @@ class App {
     this.showTools();
     listen(this);
     await this.reload();
-    if (this.folder.engine.kind === "chooser") this.options.atOnce = true;
     const wanted = this.folder.pictures.findIndex(([name]) => name === decodeURIComponent(location.hash.slice(1)));
     const open = this.folder.pictures.findIndex(([, , done]) => !done);
     if (this.folder.pictures.length) await this.open(wanted >= 0 ? wanted : Math.max(open, 0));
@@ -46,6 +46,8 @@ class App {
 
   async reload() {
     this.folder = await get("/api/folder");
+    const known = this.folder.engines.find(({ name }) => name === this.engine?.name);
+    if (!known) this.chooseEngine(this.folder.engines[0]);
     document.title = `${this.folder.name} · delineate`;
     by("find").disabled = !this.folder.model;
     by("find").title = `Let the model ${this.folder.model ?? ""} find the objects of this picture (G)`;
@@ -67,7 +69,8 @@ class App {
     this.pictures.follow();
     by("stage").classList.add("loading");
     try {
-      const content = await get(`/api/pictures/${number}`);
+      await this.unsaved.get(number)?.sending; // edits of it that are still on their way
+      const content = await get(`/api/pictures/${number}?engine=${encodeURIComponent(this.engine.name)}`);
       const image = new Image();
       image.src = `/api/pictures/${number}/view?v=${content.version}`;
       await image.decode();
@@ -110,17 +113,27 @@ class App {
 
   /** Say that the model is still looking at the picture. */
   async watchEngine() {
-    const { sheet } = this;
+    const { sheet, engine } = this;
     const pill = by("engine");
-    const say = { encoding: `${this.folder.engine.name} is looking at the picture…`, none: "", ready: "", failed: `${this.folder.engine.name} failed on this picture.` };
-    for (let pause = 120; sheet === this.sheet; pause = Math.min(pause * 1.4, 1500)) {
-      const { state } = await get(`/api/pictures/${sheet.number}/status`).catch(() => ({ state: "none" }));
-      if (sheet !== this.sheet) return;
+    const say = { encoding: `${engine.name} is looking at the picture…`, none: "", ready: "", failed: `${engine.name} failed on this picture.` };
+    for (let pause = 120; sheet; pause = Math.min(pause * 1.4, 1500)) {
+      const { state } = await get(`/api/pictures/${sheet.number}/status?engine=${encodeURIComponent(engine.name)}`).catch(() => ({ state: "none" }));
+      if (sheet !== this.sheet || engine !== this.engine) return;
       pill.hidden = !say[state];
       pill.textContent = say[state];
       if (state !== "encoding") return;
       await new Promise((done) => setTimeout(done, pause));
     }
+  }
+
+  /** Another model answers clicks. */
+  chooseEngine(engine) {
+    this.engine = engine;
+    this.options.atOnce = engine.kind === "chooser"; // it has no doubts to show
+    if (!this.sheet) return;
+    this.tool?.cancel();
+    this.showOptions();
+    this.watchEngine();
   }
 
   step(by_, onlyOpen = false) {
@@ -295,6 +308,8 @@ class App {
   // Saving
 
   showState(sheet) {
+    if (sheet.unsaved) this.unsaved.set(sheet.number, sheet);
+    else if (this.unsaved.get(sheet.number) === sheet) this.unsaved.delete(sheet.number);
     if (sheet !== this.sheet && !sheet.unsaved) return;
     const words = { saved: "Saved", saving: "Saving…", failed: "Not saved" };
     const state = by("state");
@@ -361,7 +376,11 @@ class App {
       shown.push(element("label", { class: "slide" }, element("span", {}, "Size"), slider, element("span", { class: "number", id: "size" }, `${options.size} px`)));
     }
     if (tool.name === "brush") shown.push(check("keepOff", "Keep off other objects"));
-    if (tool.name === "click") shown.push(element("span", { class: "dim" }, this.folder?.engine.kind === "chooser" ? `Objects by ${this.folder.engine.name}` : `Masks by ${this.folder?.engine.name}`), check("atOnce", "Add at once"));
+    if (tool.name === "click") {
+      const { engines } = this.folder;
+      const names = element("select", { "aria-label": "Model", onchange: () => this.chooseEngine(engines[names.selectedIndex]) }, ...engines.map(({ name }) => element("option", { selected: name === this.engine.name }, name)));
+      shown.push(element("label", { class: "check" }, element("span", { class: "dim" }, "Model"), engines.length > 1 ? names : element("span", {}, this.engine.name)), check("atOnce", "Add at once"));
+    }
     by("options").replaceChildren(...shown);
     by("options").hidden = !shown.length;
   }

@@ -140,7 +140,7 @@ export class Click {
   async ask() {
     const { app } = this;
     const mine = ++this.asked;
-    const body = { points: this.points, labels: this.labels };
+    const body = { points: this.points, labels: this.labels, engine: app.engine.name };
     if (this.box) body.box = this.box;
     const { refined } = this;
     if (refined?.mask.area) body.mask = refined.mask.text;
@@ -151,7 +151,7 @@ export class Click {
       this.candidates = candidates.map(({ counts }) => new Mask(counts, app.sheet.height, app.sheet.width));
       this.chosen = 0;
       if (!this.candidates.length) {
-        app.say(app.folder.engine.kind === "chooser" ? "The model sees no object there. Use brush or polygon, or start with a promptable model (--prompt)." : "There is no mask for this. Click elsewhere or drag a box.", "note");
+        app.say(app.engine.kind === "chooser" ? `${app.engine.name} sees no object there. Use brush or polygon, or a promptable model (--prompt).` : "There is no mask for this. Click elsewhere or drag a box.", "note");
         this.points.pop();
         this.labels.pop();
         this.box = null;
