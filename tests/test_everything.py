@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the tiny model needs the extra [torch]")
 
 from delineate import models
-from delineate.everything import Options, crops, segment_everything
+from delineate.everything import Options, clean, crops, segment_everything
 from delineate.masks import Masks
 from delineate.models import sam
 from delineate.prompt import PromptPredictor
@@ -31,6 +31,7 @@ NAMES = {
     "crop_nms_thresh": "crop_nms",
     "crop_n_layers": "layers",
     "crop_n_points_downscale_factor": "crop_points",
+    "min_mask_region_area": "least_area",
 }
 
 
@@ -70,6 +71,51 @@ def test_records_equal_those_of_the_reference(predictor, case):
     assert unlike.max() <= 3  # pixels whose logit is zero to within rounding
 
 
+def drawn(*rows):
+    return np.array([[character == "#" for character in row] for row in rows])
+
+
+def test_small_holes_are_filled_and_small_islands_go():
+    masks = Masks.from_dense(
+        np.stack(
+            (
+                drawn("####..", "#.##.#", "####..", "......"),  # a hole and an island
+                drawn("##....", "##....", "......", "......"),
+                drawn("#....#", ".....#", "......", "#....."),  # all small
+                drawn("......", "......", "......", "......"),
+            )
+        )
+    )
+    cleaned, changed = clean(masks, 4)
+    expected = (
+        drawn("####..", "####..", "####..", "......"),
+        drawn("##....", "##....", "......", "......"),
+        drawn(".....#", ".....#", "......", "......"),
+        drawn("......", "......", "......", "......"),
+    )
+    np.testing.assert_array_equal(cleaned.to_dense(), np.stack(expected))
+    assert changed.tolist() == [True, False, True, False]
+
+
+def test_cleaning_equals_a_plain_labelling():
+    from skimage.measure import label
+
+    dense = np.random.default_rng(0).random((20, 24, 31)) < np.linspace(0.3, 0.95, 20)[:, None, None]
+    expected = []
+    for mask in dense:
+        holes = label(~mask, connectivity=2)
+        filled = mask | (np.bincount(holes.ravel()) < 9)[holes] & ~mask
+        islands = label(filled, connectivity=2)
+        areas = np.bincount(islands.ravel())
+        keep = areas >= 9
+        keep[0] = False
+        expected.append(keep[islands])
+    got = clean(Masks.from_dense(dense), 9)[0].to_dense()
+    kept = [one.any() for one in expected]
+    assert sum(kept) > 10
+    np.testing.assert_array_equal(got[kept], np.array(expected)[kept])
+
+
 def test_the_whole_picture_is_spoken_of_afterwards(predictor):
     picture = sam_scene.picture((96, 128))
     segment_everything(predictor, picture, Options(points=2, layers=1))
@@ -107,6 +153,7 @@ def test_crops_cover_the_picture(size):
         ({"layers": 5}, r"layers must be within 0\.\.4"),
         ({"stability": 2}, r"stability must be within \[0, 1\]"),
         ({"iou": float("nan")}, "iou must be finite"),
+        ({"least_area": -1}, "least_area must be at least 0"),
     ],
 )
 def test_options_out_of_range_are_refused(change, message):

@@ -3,6 +3,7 @@
 # ruff: noqa: E402  (torch is optional)
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="export needs the extra [torch]")
 pytest.importorskip("onnxscript", reason="export needs the extra [torch]")
 
-from delineate import models
-from delineate.errors import RuntimeFailure
+from delineate import models, predict
+from delineate.errors import RuntimeFailure, WeightsError
 from delineate.export_prompts import _drift, export_promptable
+from delineate.modelfile import Preprocess
 from delineate.models import sam
-from delineate.prompt import PromptPredictor
+from delineate.prompt import PromptCard, PromptPredictor, embedded
 from delineate.runtimes import load
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -122,3 +124,94 @@ def test_numbers_that_drift_are_refused():
         _drift("masks", torch.ones(3), np.float32([1, 1, 1.01]))
     with pytest.raises(RuntimeFailure, match="masks must have shape"):
         _drift("masks", torch.ones(3), np.ones(2, np.float32))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A pair with a card, of a small convolutional model, its weights stored as float16."""
+    torch.manual_seed(0)
+    model = models.build("sam-tiny", side=64, embedding=32, decoder_hidden=32).eval()
+    folder = tmp_path_factory.mktemp("tiny")
+    card = PromptCard(name="dots", licence="CC0-1.0", stretch=(1.0, 99.0), provenance={"data": "none"})
+    files = folder / "dots_encoder.onnx", folder / "dots_decoder.onnx"
+    parity = export_promptable(model, *files, card=card, half=True)
+    assert 0 <= max(parity) < 1e-3
+    return files, card
+
+
+def test_both_files_carry_the_card_and_the_predictor_follows_it(tiny):
+    files, card = tiny
+    assert [PromptCard.from_json(load("onnx", file).metadata["delineate.prompts"]) for file in files] == [
+        card
+    ] * 2
+    predictor = PromptPredictor.load(*files)
+    assert predictor.card == card
+    picture = sam_scene.picture((48, 64)) // 4 + 100
+    scene = predictor.set_image(picture)
+    plain = PromptPredictor(*(load("onnx", file) for file in files), side=64)
+    stretched = Preprocess(stretch=card.stretch).stretched(picture)
+    np.testing.assert_array_equal(plain.set_image(stretched).embedding, scene.embedding)
+    assert np.abs(plain.set_image(picture).embedding - scene.embedding).max() > 0
+
+
+def test_a_damaged_card_is_refused():
+    with pytest.raises(WeightsError, match="card must be readable"):
+        PromptCard.from_json('{"format": 1}')
+    with pytest.raises(WeightsError, match="must have format 1, got 2"):
+        PromptCard.from_json('{"format": 2, "name": "later"}')
+    with pytest.raises(ValueError, match="stretch must be two rising percentiles"):
+        PromptCard(name="odd", stretch=(99, 1))
+
+
+def test_an_embedded_pair_is_found_by_its_name(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
+    assert embedded() == ()
+    with pytest.raises(WeightsError, match="none in this build"):
+        PromptPredictor.load("dots")
+    (tmp_path / "weights").mkdir()
+    for file in tiny[0]:
+        (tmp_path / "weights" / file.name).write_bytes(file.read_bytes())
+    assert embedded() == ("dots",)
+    assert predict.embedded() == ()
+    assert PromptPredictor.load("dots").card == tiny[1]
+    with pytest.raises(WeightsError, match="Did you mean 'dots'"):
+        PromptPredictor.load("dost")
+
+
+def test_embeddings_are_kept_in_a_folder(tiny, tmp_path, caplog):
+    picture, folder = sam_scene.picture((48, 64)), tmp_path / "kept"
+    made = PromptPredictor.load(*tiny[0], folder=folder).set_image(picture)
+    (file,) = folder.iterdir()
+    other = PromptPredictor.load(*tiny[0], folder=folder)
+    other._encoder = None  # not needed
+    found = other.set_image(picture)
+    np.testing.assert_array_equal(found.embedding, made.embedding)
+    assert found[1:] == made[1:]
+    for content in (file.read_bytes()[:-9], b"", b"\x93NUMPY nonsense"):
+        file.write_bytes(content)
+        again = PromptPredictor.load(*tiny[0], folder=folder).set_image(picture)
+        np.testing.assert_array_equal(again.embedding, made.embedding)
+    assert caplog.text.count("is made anew") == 3
+
+
+def test_the_folder_is_bounded_and_the_longest_unused_goes_first(tiny, tmp_path):
+    first, second, third = (sam_scene.picture(size) for size in ((48, 64), (64, 48), (64, 64)))
+    predictor = PromptPredictor.load(*tiny[0], folder=tmp_path)
+    predictor.set_image(first)
+    (one,) = tmp_path.iterdir()
+    size = one.stat().st_size
+    predictor = PromptPredictor.load(*tiny[0], folder=tmp_path, folder_bytes=2 * size)
+    predictor.set_image(second)
+    (two,) = set(tmp_path.iterdir()) - {one}
+    os.utime(one, (1, 1))
+    os.utime(two, (2, 2))
+    predictor.set_image(first)  # out of the folder: used now
+    predictor.set_image(third)
+    assert one.exists()
+    assert not two.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+    small = PromptPredictor.load(*tiny[0], folder=tmp_path / "small", folder_bytes=size - 1)
+    small.set_image(first)
+    assert not (tmp_path / "small").exists()
+    with pytest.raises(ValueError, match="most must be at least 1 byte"):
+        PromptPredictor.load(*tiny[0], folder=tmp_path, folder_bytes=0)

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from delineate import warp
+from delineate import algebra, warp
 from delineate.image import to_rgb8
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -42,6 +42,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         512 / 1500
     )  # of neighbouring crops of layer 1, as a share of the picture's shorter side
     crop_nms: float = 0.7  # as `overlap`, between crops; masks of smaller crops go first
+    least_area: int = 0  # holes and islands of fewer pixels are filled and removed; 0 = none are
 
     def __post_init__(self) -> None:
         for name, least in (("points", 1), ("crop_points", 1), ("layers", 0)):
@@ -52,6 +53,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         for name in ("stability", "overlap", "crop_overlap", "crop_nms"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"Options: {name} must be within [0, 1], got {getattr(self, name)}")
+        if self.least_area < 0:
+            raise ValueError(f"Options: least_area must be at least 0, got {self.least_area}")
         if not math.isfinite(self.iou):
             raise ValueError(f"Options: iou must be finite, got {self.iou}")
 
@@ -115,11 +118,53 @@ def segment_everything(
         parts.append(_in_crop(predictor, crop, size, options))
     predictor.use(whole)
     found = Instances.concat(parts)
-    if len(parts) == 1 or not len(found):
+    if len(parts) > 1 and len(found):
+        rectangles = found.extras["crop"]
+        areas = (rectangles[:, 2] - rectangles[:, 0]) * (rectangles[:, 3] - rectangles[:, 1])
+        found = found[nms(_inclusive(found.boxes), 1 / areas, options.crop_nms)]
+    if not options.least_area or not len(found):
         return found
-    rectangles = found.extras["crop"]
-    areas = (rectangles[:, 2] - rectangles[:, 0]) * (rectangles[:, 3] - rectangles[:, 1])
-    return found[nms(_inclusive(found.boxes), 1 / areas, options.crop_nms)]
+    cleaned, changed = clean(_masks(found), options.least_area)
+    found = found.replace(masks=cleaned, boxes=cleaned.boxes)
+    scores = np.where(changed, 0, 1)  # of masks that are now alike, one that was so from the start stays
+    return found[nms(_inclusive(found.boxes), scores, max(options.overlap, options.crop_nms))]
+
+
+def clean(masks: Masks, least_area: int) -> tuple[Masks, NDArray[np.bool_]]:
+    """Masks without small holes and islands: what segment-anything does for ``min_mask_region_area``.
+
+    Holes are the 8-connected parts of a mask's complement, also at the border of the picture. They are filled first.
+    Where all parts of a mask are small, the largest stays (of equal ones the first, column by column).
+
+    Args:
+        masks: N masks.
+        least_area: Parts of fewer pixels go.
+
+    Returns:
+        The masks, and which of them changed (N,).
+
+    >>> ring = Masks.from_dense(np.array([[[1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0]]], bool))
+    >>> cleaned, changed = clean(ring, 2)
+    >>> cleaned.to_dense().astype(int)[0], changed
+    (array([[1, 1, 1, 0, 0],
+           [1, 1, 1, 0, 0],
+           [1, 1, 1, 0, 0]]), array([ True]))
+    """
+    changed = np.zeros(len(masks), bool)
+    parts, owners = algebra.components(algebra.complement(masks))
+    small = parts.areas < least_area
+    changed[owners[small]] = True
+    masks = algebra.union(masks, algebra.merge(parts[small], owners[small], len(masks)))
+    parts, owners = algebra.components(masks)
+    small = parts.areas < least_area
+    changed[owners[small]] = True
+    cleaned = algebra.merge(parts[~small], owners[~small], len(masks))
+    lost = np.flatnonzero((cleaned.areas == 0) & (masks.areas > 0))
+    if len(lost):
+        order = np.arange(len(masks))
+        order[lost] = len(masks) + np.arange(len(lost))
+        cleaned = Masks.concat((cleaned, algebra.largest_component(masks[lost])))[order]
+    return cleaned, changed
 
 
 def _in_crop(predictor: PromptPredictor, crop: Crop, size: tuple[int, int], options: Options) -> Instances:
@@ -144,13 +189,16 @@ def _in_crop(predictor: PromptPredictor, crop: Crop, size: tuple[int, int], opti
     found = found[nms(_inclusive(found.boxes), _scores(found), options.overlap)]
     if crop.layer == 0:
         return found
-    masks = found.masks if found.masks is not None else Masks.empty(found.size)
-    placed = warp.paste(masks, size, np.full(len(found), crop.y0), np.full(len(found), crop.x0))
+    placed = warp.paste(_masks(found), size, np.full(len(found), crop.y0), np.full(len(found), crop.x0))
     return Instances.of(placed, scores=found.scores, extras=dict(found.extras))
 
 
 def _scores(found: Instances) -> NDArray[np.float32]:
     return found.scores if found.scores is not None else np.zeros(len(found), np.float32)
+
+
+def _masks(found: Instances) -> Masks:
+    return found.masks if found.masks is not None else Masks.empty(found.size)
 
 
 def _inclusive(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ from delineate.predict import Predictor
 from delineate.runtimes import load
 
 OPSET = 18
-_SMALL = 64  # float initialisers with fewer numbers stay float32: they are no size, but may be constants
+SMALL = 64  # float initialisers with fewer numbers stay float32: they are no size, but may be constants
 _TOLERANCE = 0.02  # of class scores, on the self-test picture
 
 
@@ -120,7 +120,7 @@ def export(  # noqa: PLR0913  (every one is a fact of the file)
     )
     network = _convert(reference)
     if half:
-        _narrow(network.graph)
+        narrow(network.graph)
     content = _with_card(network, card)
     self_test = _self_test(reference, content)
     parity = _compare(reference, Predictor(content), samples, self_test)
@@ -205,13 +205,13 @@ def _name_dimensions(value: Any, names: Sequence[str | None]) -> None:  # noqa: 
             dimension.dim_param = name
 
 
-def _narrow(graph: Any) -> None:  # noqa: ANN401
+def narrow(graph: Any) -> None:  # noqa: ANN401
     """Store weights as float16; runtimes fold the widening away when they load the file."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
     for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims, dtype=np.int64) < _SMALL:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims, dtype=np.int64) < SMALL:
             continue
         wide = numpy_helper.to_array(tensor)
         with np.errstate(over="ignore"):

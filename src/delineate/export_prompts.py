@@ -18,10 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from delineate._prompt_pairs import KEY
 from delineate.atomic import write_bytes
 from delineate.errors import MissingExtra, RuntimeFailure
-from delineate.export import OPSET, clean, quiet
+from delineate.export import OPSET, SMALL, clean, narrow, quiet
+from delineate.models._yolo_blocks import Conv
 from delineate.models.sam import Prompts, Sam
+from delineate.prompt import PromptCard
 from delineate.runtimes import load
 
 _TOLERANCE = 1e-3  # of the largest number of an output
@@ -43,7 +46,14 @@ class PromptParity(NamedTuple):
     masks: float
 
 
-def export_promptable(model: Sam, encoder: str | Path, decoder: str | Path) -> PromptParity:
+def export_promptable(
+    model: Sam,
+    encoder: str | Path,
+    decoder: str | Path,
+    *,
+    card: PromptCard | None = None,
+    half: bool = False,
+) -> PromptParity:
     """Write a promptable model as two ONNX files.
 
     Args:
@@ -51,6 +61,9 @@ def export_promptable(model: Sam, encoder: str | Path, decoder: str | Path) -> P
         encoder: The file of the encoder to write or to replace: ``images`` (1, 3, side, side) to
             ``image_embeddings``. `delineate.prompt.prepare` makes its input.
         decoder: The file of the decoder. Both are written only when both agree with the model.
+        card: What both files say of themselves; `PromptPredictor.load` follows it.
+        half: Store weights as float16, which halves the files. They are widened when a file is loaded; the files
+            are compared with a model of the same rounded weights.
 
     Returns:
         How far the files are from the model.
@@ -65,11 +78,24 @@ def export_promptable(model: Sam, encoder: str | Path, decoder: str | Path) -> P
     except ImportError as error:
         raise MissingExtra("onnx and onnxscript", "torch") from error
     reference = copy.deepcopy(model).cpu().float().eval()
-    first, second = _encoder(reference), _decoder(reference)
+    _simplify(reference, half)
+    first, second = (_content(make(reference), card, half) for make in (_encoder, _decoder))
     parity = _compare(reference, first, second)
     write_bytes(encoder, first)
     write_bytes(decoder, second)
     return parity
+
+
+@torch.no_grad()
+def _simplify(model: Sam, half: bool) -> None:
+    """Batch norms become part of their convolutions, and weights as coarse as the files'."""
+    for module in model.modules():
+        if isinstance(module, Conv):
+            module.fuse()
+    for value in (*model.parameters(), *model.buffers()):
+        coarse = value.half().float() if half and value.numel() >= SMALL else value
+        if value.is_floating_point() and coarse.isfinite().all():
+            value.copy_(coarse)
 
 
 class _Encoder(nn.Module):
@@ -103,7 +129,16 @@ class _Decoder(nn.Module):
         return outputs.ious, outputs.logits
 
 
-def _encoder(model: Sam) -> bytes:
+def _content(network: Any, card: PromptCard | None, half: bool) -> bytes:  # noqa: ANN401
+    """The file's content."""
+    if half:
+        narrow(network.graph)
+    if card is not None:
+        network.metadata_props.add(key=KEY, value=card.to_json())
+    return cast("bytes", network.SerializeToString())
+
+
+def _encoder(model: Sam) -> Any:  # noqa: ANN401
     side = model.config.side
     with quiet():
         program = torch.onnx.export(
@@ -118,10 +153,10 @@ def _encoder(model: Sam) -> bytes:
         )
     network = cast("Any", program).model_proto
     clean(network)
-    return cast("bytes", network.SerializeToString())
+    return network
 
 
-def _decoder(model: Sam) -> bytes:
+def _decoder(model: Sam) -> Any:  # noqa: ANN401  (onnx.ModelProto; onnx is optional)
     config = model.config
     prompts, points = (
         torch.export.Dim("prompts", min=1, max=4096),
@@ -151,7 +186,7 @@ def _decoder(model: Sam) -> bytes:
     network = cast("Any", program).model_proto
     clean(network)
     _add_masks(network, config.side)
-    return cast("bytes", network.SerializeToString())
+    return network
 
 
 def _add_masks(network: Any, side: int) -> None:  # noqa: ANN401  (onnx.ModelProto; onnx is optional)

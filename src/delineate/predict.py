@@ -178,13 +178,12 @@ class Predictor:
 
 
 def embedded() -> tuple[str, ...]:
-    """Names of the models that ship inside the package."""
+    """Names of the models that ship inside the package; promptable ones: see `delineate.prompt.embedded`."""
     folder = importlib.resources.files("delineate") / "weights"
     if not folder.is_dir():
         return ()
-    return tuple(
-        sorted(entry.name.removesuffix(".onnx") for entry in folder.iterdir() if entry.name.endswith(".onnx"))
-    )
+    names = [entry.name.removesuffix(".onnx") for entry in folder.iterdir() if entry.name.endswith(".onnx")]
+    return tuple(sorted(name for name in names if not name.endswith(("_encoder", "_decoder"))))
 
 
 def _find(model: str | Path | bytes) -> Path | bytes:

@@ -20,12 +20,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from delineate.errors import RuntimeFailure
+from delineate._embedding_files import EmbeddingFiles
+from delineate._prompt_pairs import Pair, PromptCard, embedded
 from delineate.image import to_rgb8
 from delineate.instances import Instances
 from delineate.masks import Masks
+from delineate.modelfile import Preprocess
 from delineate.postprocess.upsample import upsample
-from delineate.runtimes import load
+
+__all__ = [
+    "Encoded",
+    "Network",
+    "PromptCard",
+    "PromptPredictor",
+    "embedded",
+    "fitted",
+    "mask_logits",
+    "prepare",
+]
 
 Network = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """Named arrays in, named arrays out; every `delineate.runtimes.Runtime` is one."""
@@ -59,10 +71,21 @@ class PromptPredictor:
         side: Pixels per side of the encoder's input.
         batch: Prompts per call of the decoder, at least 1; 1 for decoders that take no more.
         remember: Embeddings of so many pictures are kept, found again by the pictures' content; at least 1.
+        stretch: Percentiles of a picture that become black and white, where the model was trained so.
+
+    Attributes:
+        card: What the files say of the model; None where they say nothing.
     """
 
     def __init__(
-        self, encoder: Network, decoder: Network, *, side: int = 1024, batch: int = 64, remember: int = 8
+        self,
+        encoder: Network,
+        decoder: Network,
+        *,
+        side: int = 1024,
+        batch: int = 64,
+        remember: int = 8,
+        stretch: tuple[float, float] | None = None,
     ) -> None:
         for name, value in (("side", side), ("batch", batch), ("remember", remember)):
             if value < 1:
@@ -71,33 +94,50 @@ class PromptPredictor:
         self._encoder, self._decoder = encoder, decoder
         self._known: OrderedDict[bytes, Encoded] = OrderedDict()
         self._current: Encoded | None = None
+        self._preprocess = Preprocess(stretch=stretch)
+        self._files: EmbeddingFiles | None = None
+        self.card: PromptCard | None = None
 
     @classmethod
     def load(
-        cls, encoder: str | Path | bytes, decoder: str | Path | bytes, *, remember: int = 8
+        cls,
+        encoder: str | Path | bytes,
+        decoder: str | Path | bytes | None = None,
+        *,
+        remember: int = 8,
+        folder: str | Path | None = None,
+        folder_bytes: int = 2**30,
     ) -> PromptPredictor:
         """The predictor of a pair of ONNX files.
 
         Args:
-            encoder: Path or content of the file that takes ``images``.
+            encoder: Path or content of the file that takes ``images``; without `decoder`, the name of an embedded
+                pair (see `embedded`).
             decoder: Path or content of a decoder with the signature of Segment Anything.
             remember: As in the class.
+            folder: Where embeddings are kept beyond this process, found again by the content of model and picture;
+                None for nowhere.
+            folder_bytes: What they may take there; the longest unused go first.
 
         Raises:
             RuntimeFailure: A file cannot be loaded, or has another signature.
+            WeightsError: There is no such embedded pair, or its card cannot be read.
+            OSError: A file cannot be read.
         """
-        first, second = load("onnx", encoder), load("onnx", decoder)
+        pair = Pair(encoder, decoder)
         few = 4  # prompts of a call: files make their own masks at the side of the input too, which takes memory
-        images = {port.name: port.shape for port in first.inputs}.get("images", ())
-        points = {port.name: port.shape for port in second.inputs}.get("point_coords", ())
-        if len(images) != 4 or images[2] is None or images[2] != images[3] or len(points) != 3:
-            ports = "; ".join(str(port) for port in (*first.inputs, *second.inputs))
-            raise RuntimeFailure(
-                f"PromptPredictor.load: networks must take images (1, 3, side, side) and point_coords, got {ports}"
-            )
-        return cls(
-            first, second, side=images[2], batch=few if points[0] is None else points[0], remember=remember
+        predictor = cls(
+            pair.encoder,
+            pair.decoder,
+            side=pair.side,
+            batch=few if pair.prompts is None else pair.prompts,
+            remember=remember,
+            stretch=pair.card.stretch if pair.card else None,
         )
+        predictor.card = pair.card
+        if folder is not None:
+            predictor._files = EmbeddingFiles(Path(folder), pair.digest, folder_bytes)
+        return predictor
 
     def set_image(self, image: NDArray[Any]) -> Encoded:
         """Choose the picture that `predict` speaks of. It is encoded unless its embedding is remembered.
@@ -111,7 +151,7 @@ class PromptPredictor:
         picture = np.ascontiguousarray(to_rgb8(image))
         shape = str(picture.shape[:2]).encode()[:16]
         key = hashlib.blake2b(picture.data, digest_size=16, salt=shape).digest()
-        found = self._known.pop(key, None) or self.encode(picture)
+        found = self._known.pop(key, None) or self._stored(key, picture)
         self._known[key] = found
         while len(self._known) > self.remember:
             self._known.popitem(last=False)
@@ -124,10 +164,21 @@ class PromptPredictor:
         Args:
             image: As for `set_image`.
         """
-        picture = to_rgb8(image)
+        picture = self._preprocess.stretched(to_rgb8(image))
         pixels, content = prepare(picture, self.side)
         embedding = self._encoder({"images": pixels})["image_embeddings"]
         return Encoded(np.asarray(embedding, np.float32), (picture.shape[0], picture.shape[1]), content)
+
+    def _stored(self, key: bytes, picture: NDArray[np.uint8]) -> Encoded:
+        """The encoding of a picture out of the folder, or a new one into it."""
+        embedding = None if self._files is None else self._files.get(key)
+        if embedding is not None:
+            size = picture.shape[0], picture.shape[1]
+            return Encoded(embedding, size, fitted(size, self.side))
+        made = self.encode(picture)
+        if self._files is not None:
+            self._files.put(key, made.embedding)
+        return made
 
     def use(self, picture: Encoded) -> None:
         """Choose the picture that `predict` speaks of, by an encoding that this predictor made."""

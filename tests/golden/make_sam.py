@@ -1,6 +1,6 @@
 """Writes sam.json: what segment-anything 1.0 (Apache-2.0) computes with the weights of `sam_scene`.
 
-Run once where segment-anything, torch, torchvision and pycocotools are installed: python make_sam.py
+Run once where segment-anything, torch, torchvision, pycocotools and OpenCV are installed: python make_sam.py
 """
 
 import json
@@ -22,6 +22,7 @@ EVERYTHING = {
         "crop_n_points_downscale_factor": 2,
         "points_per_batch": 7,
     },
+    "cleaned": {"points_per_side": 6, "points_per_batch": 24, "min_mask_region_area": 40},
 }
 THRESHOLDS = {
     "pred_iou_thresh": 0.05,

@@ -1,0 +1,115 @@
+"""Pairs of ONNX files of promptable models: what they say of themselves, and the ones inside the package."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from delineate._foreign_models import LONGEST
+from delineate.errors import RuntimeFailure, WeightsError
+from delineate.runtimes import Runtime, load
+
+KEY = "delineate.prompts"  # of the metadata entry, in both files
+FORMAT = 1
+
+
+class PromptCard(msgspec.Struct, frozen=True, kw_only=True):
+    """The self-description of a promptable model.
+
+    >>> PromptCard.from_json(PromptCard(name="click", licence="CC0-1.0").to_json()).licence
+    'CC0-1.0'
+    """
+
+    format: int = FORMAT
+    name: str
+    licence: str = ""  # of the weights
+    stretch: tuple[float, float] | None = None  # percentiles that become black and white before all else
+    provenance: dict[str, Any] = {}  # data, recipe, figures, ...: whatever the exporter knows
+
+    def __post_init__(self) -> None:
+        if self.stretch is not None and not 0 <= self.stretch[0] < self.stretch[1] <= 100:
+            raise ValueError(f"PromptCard: stretch must be two rising percentiles, got {self.stretch}")
+
+    def to_json(self) -> str:
+        """The metadata entry's text."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a metadata entry.
+
+        Raises:
+            WeightsError: It is damaged, or of a newer format.
+        """
+        try:
+            card = msgspec.json.decode(text[:LONGEST], type=cls)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise WeightsError(f"the model's card must be readable, got: {error}. Export it anew") from error
+        if card.format != FORMAT:
+            raise WeightsError(f"the model's card must have format {FORMAT}, got {card.format}")
+        return card
+
+
+class Pair:
+    """Two loaded files, and what can be known of them.
+
+    Attributes:
+        encoder: Takes ``images``.
+        decoder: Takes prompts.
+        side: Pixels per side of the encoder's input.
+        prompts: Prompts per call of the decoder; None = any number.
+        card: What the files say of themselves; None for foreign ones.
+        digest: Hexadecimal, of the encoder's content.
+    """
+
+    def __init__(self, encoder: str | Path | bytes, decoder: str | Path | bytes | None) -> None:
+        first, second = _contents(encoder, decoder)
+        self.digest = hashlib.blake2b(first, digest_size=16).hexdigest()
+        self.encoder: Runtime = load("onnx", first)
+        self.decoder: Runtime = load("onnx", second)
+        images = {port.name: port.shape for port in self.encoder.inputs}.get("images", ())
+        points = {port.name: port.shape for port in self.decoder.inputs}.get("point_coords", ())
+        if len(images) != 4 or images[2] is None or images[2] != images[3] or len(points) != 3:
+            ports = "; ".join(str(port) for port in (*self.encoder.inputs, *self.decoder.inputs))
+            raise RuntimeFailure(
+                f"PromptPredictor.load: networks must take images (1, 3, side, side) and point_coords, got {ports}"
+            )
+        self.side, self.prompts = images[2], points[0]
+        text = self.encoder.metadata.get(KEY)
+        self.card = None if text is None else PromptCard.from_json(text)
+
+
+def embedded() -> tuple[str, ...]:
+    """Names of the promptable models that ship inside the package."""
+    names = [entry.name for entry in _folder().iterdir()] if _folder().is_dir() else []
+    return tuple(sorted(name[: -len(_ENDS[0])] for name in names if name.endswith(_ENDS[0])))
+
+
+_ENDS = "_encoder.onnx", "_decoder.onnx"
+
+
+def _folder() -> Traversable:
+    return importlib.resources.files("delineate") / "weights"
+
+
+def _contents(encoder: str | Path | bytes, decoder: str | Path | bytes | None) -> tuple[bytes, bytes]:
+    if decoder is not None:
+        first, second = (
+            given if isinstance(given, bytes) else Path(given).read_bytes() for given in (encoder, decoder)
+        )
+        return first, second
+    if encoder not in embedded():
+        close = difflib.get_close_matches(str(encoder), embedded(), n=1)
+        raise WeightsError(
+            f"PromptPredictor.load: encoder without decoder must name an embedded pair "
+            f"({', '.join(embedded()) or 'none in this build'}), got {encoder!r:.80}."
+            + (f" Did you mean {close[0]!r}?" if close else "")
+        )
+    first, second = ((_folder() / f"{encoder}{end}").read_bytes() for end in _ENDS)
+    return first, second
