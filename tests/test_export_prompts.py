@@ -2,6 +2,7 @@
 
 # ruff: noqa: E402  (torch is optional)
 
+import copy
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ pytest.importorskip("onnxscript", reason="export needs the extra [torch]")
 
 from delineate import models, predict
 from delineate.errors import RuntimeFailure, WeightsError
-from delineate.export_prompts import _drift, export_promptable
+from delineate.export_prompts import _content, _drift, _simplify, export_promptable
 from delineate.modelfile import Preprocess
 from delineate.models import sam
 from delineate.prompt import PromptCard, PromptPredictor, embedded
@@ -27,6 +28,9 @@ sys.path.insert(0, str(GOLDEN))
 import sam_scene
 
 PINNED = json.loads((GOLDEN / "sam.json").read_text("utf-8"))["predictions"]
+
+
+CARD = PromptCard(name="dots", licence="CC0-1.0", provenance={"data": "none"})
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +45,9 @@ def model():
 @pytest.fixture(scope="module")
 def pair(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair")
-    parity = export_promptable(model, folder / "encoder.onnx", folder / "decoder.onnx")
-    assert 0 <= max(parity) < 1e-3
-    return folder / "encoder.onnx", folder / "decoder.onnx"
+    files = folder / "dots_encoder.onnx", folder / "dots_decoder.onnx"
+    assert 0 <= max(export_promptable(model, *files, card=CARD)) < 1e-3
+    return files
 
 
 @pytest.fixture(scope="module")
@@ -126,32 +130,34 @@ def test_numbers_that_drift_are_refused():
         _drift("masks", torch.ones(3), np.ones(2, np.float32))
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A pair with a card, of a small convolutional model, its weights stored as float16."""
-    torch.manual_seed(0)
-    model = models.build("sam-tiny", side=64, embedding=32, decoder_hidden=32).eval()
-    folder = tmp_path_factory.mktemp("tiny")
-    card = PromptCard(name="dots", licence="CC0-1.0", stretch=(1.0, 99.0), provenance={"data": "none"})
-    files = folder / "dots_encoder.onnx", folder / "dots_decoder.onnx"
-    parity = export_promptable(model, *files, card=card, half=True)
-    assert 0 <= max(parity) < 1e-3
-    return files, card
-
-
-def test_both_files_carry_the_card_and_the_predictor_follows_it(tiny):
-    files, card = tiny
-    assert [PromptCard.from_json(load("onnx", file).metadata["delineate.prompts"]) for file in files] == [
-        card
+def test_both_files_carry_the_card_and_the_predictor_follows_it(pair, predictor):
+    onnx = pytest.importorskip("onnx")
+    assert [PromptCard.from_json(load("onnx", file).metadata["delineate.prompts"]) for file in pair] == [
+        CARD
     ] * 2
-    predictor = PromptPredictor.load(*files)
-    assert predictor.card == card
+    assert predictor.card == CARD
+    encoder, stretch = onnx.load(pair[0]), (1.0, 99.0)
+    encoder.metadata_props[0].value = PromptCard(name="dots", stretch=stretch).to_json()
+    stretching = PromptPredictor.load(encoder.SerializeToString(), pair[1])
     picture = sam_scene.picture((48, 64)) // 4 + 100
-    scene = predictor.set_image(picture)
-    plain = PromptPredictor(*(load("onnx", file) for file in files), side=64)
-    stretched = Preprocess(stretch=card.stretch).stretched(picture)
-    np.testing.assert_array_equal(plain.set_image(stretched).embedding, scene.embedding)
-    assert np.abs(plain.set_image(picture).embedding - scene.embedding).max() > 0
+    scene = stretching.set_image(picture)
+    by_hand = predictor.set_image(Preprocess(stretch=stretch).stretched(picture))
+    np.testing.assert_array_equal(scene.embedding, by_hand.embedding)
+    assert np.abs(predictor.set_image(picture).embedding - scene.embedding).max() > 0
+
+
+def test_halved_files_are_smaller_and_weights_can_be_rounded_alike(model, pair):
+    onnx = pytest.importorskip("onnx")
+    for file in pair:
+        assert len(_content(onnx.load(file), None, half=True)) < 0.8 * file.stat().st_size
+    coarse = copy.deepcopy(model)
+    _simplify(coarse, half=False)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), coarse.parameters(), strict=True))
+    _simplify(coarse, half=True)
+    name = "image_encoder.neck.2.weight"
+    rounded = model.get_parameter(name).half().float()
+    assert torch.equal(coarse.get_parameter(name), rounded)
+    assert not torch.equal(model.get_parameter(name), rounded)
 
 
 def test_a_damaged_card_is_refused():
@@ -163,44 +169,44 @@ def test_a_damaged_card_is_refused():
         PromptCard(name="odd", stretch=(99, 1))
 
 
-def test_an_embedded_pair_is_found_by_its_name(tiny, tmp_path, monkeypatch):
+def test_an_embedded_pair_is_found_by_its_name(pair, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
     assert embedded() == ()
     with pytest.raises(WeightsError, match="none in this build"):
         PromptPredictor.load("dots")
     (tmp_path / "weights").mkdir()
-    for file in tiny[0]:
+    for file in pair:
         (tmp_path / "weights" / file.name).write_bytes(file.read_bytes())
     assert embedded() == ("dots",)
     assert predict.embedded() == ()
-    assert PromptPredictor.load("dots").card == tiny[1]
+    assert PromptPredictor.load("dots").card == CARD
     with pytest.raises(WeightsError, match="Did you mean 'dots'"):
         PromptPredictor.load("dost")
 
 
-def test_embeddings_are_kept_in_a_folder(tiny, tmp_path, caplog):
+def test_embeddings_are_kept_in_a_folder(pair, tmp_path, caplog):
     picture, folder = sam_scene.picture((48, 64)), tmp_path / "kept"
-    made = PromptPredictor.load(*tiny[0], folder=folder).set_image(picture)
+    made = PromptPredictor.load(*pair, folder=folder).set_image(picture)
     (file,) = folder.iterdir()
-    other = PromptPredictor.load(*tiny[0], folder=folder)
+    other = PromptPredictor.load(*pair, folder=folder)
     other._encoder = None  # not needed
     found = other.set_image(picture)
     np.testing.assert_array_equal(found.embedding, made.embedding)
     assert found[1:] == made[1:]
     for content in (file.read_bytes()[:-9], b"", b"\x93NUMPY nonsense"):
         file.write_bytes(content)
-        again = PromptPredictor.load(*tiny[0], folder=folder).set_image(picture)
+        again = PromptPredictor.load(*pair, folder=folder).set_image(picture)
         np.testing.assert_array_equal(again.embedding, made.embedding)
     assert caplog.text.count("is made anew") == 3
 
 
-def test_the_folder_is_bounded_and_the_longest_unused_goes_first(tiny, tmp_path):
+def test_the_folder_is_bounded_and_the_longest_unused_goes_first(pair, tmp_path):
     first, second, third = (sam_scene.picture(size) for size in ((48, 64), (64, 48), (64, 64)))
-    predictor = PromptPredictor.load(*tiny[0], folder=tmp_path)
+    predictor = PromptPredictor.load(*pair, folder=tmp_path)
     predictor.set_image(first)
     (one,) = tmp_path.iterdir()
     size = one.stat().st_size
-    predictor = PromptPredictor.load(*tiny[0], folder=tmp_path, folder_bytes=2 * size)
+    predictor = PromptPredictor.load(*pair, folder=tmp_path, folder_bytes=2 * size)
     predictor.set_image(second)
     (two,) = set(tmp_path.iterdir()) - {one}
     os.utime(one, (1, 1))
@@ -210,8 +216,8 @@ def test_the_folder_is_bounded_and_the_longest_unused_goes_first(tiny, tmp_path)
     assert one.exists()
     assert not two.exists()
     assert len(list(tmp_path.iterdir())) == 2
-    small = PromptPredictor.load(*tiny[0], folder=tmp_path / "small", folder_bytes=size - 1)
+    small = PromptPredictor.load(*pair, folder=tmp_path / "small", folder_bytes=size - 1)
     small.set_image(first)
     assert not (tmp_path / "small").exists()
     with pytest.raises(ValueError, match="most must be at least 1 byte"):
-        PromptPredictor.load(*tiny[0], folder=tmp_path, folder_bytes=0)
+        PromptPredictor.load(*pair, folder=tmp_path, folder_bytes=0)

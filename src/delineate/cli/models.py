@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+from delineate import prompt
 from delineate.cli._published import fetch, prepare
 from delineate.errors import MissingExtra
 from delineate.predict import Predictor, embedded
@@ -67,8 +68,11 @@ def _embedded() -> Table:
     table = Table("name", "classes", "licence", "size", title=title, title_justify="left")
     for name in embedded():
         predictor = Predictor(name)
-        size = len((importlib.resources.files("delineate") / "weights" / f"{name}.onnx").read_bytes())
-        table.add_row(name, ", ".join(predictor.classes), predictor.licence, f"{size / 1e6:.1f} MB")
+        table.add_row(name, ", ".join(predictor.classes), predictor.licence, _size(f"{name}.onnx"))
+    for name in prompt.embedded():
+        card = prompt.PromptPredictor.load(name).card
+        files = f"{name}_encoder.onnx", f"{name}_decoder.onnx"
+        table.add_row(name, "what is clicked", card.licence if card else "", _size(*files))
     return table
 
 
@@ -97,3 +101,9 @@ def _list_published(console: Console) -> None:
             if models.takes_prompts(name.partition("-")[0]) is prompts and not name.endswith("-test")
         ]
         console.print(f"{title}: {', '.join(names)}", markup=False, highlight=False)
+
+
+def _size(*files: str) -> str:
+    """What files of the package take."""
+    folder = importlib.resources.files("delineate") / "weights"
+    return f"{sum(len((folder / file).read_bytes()) for file in files) / 1e6:.1f} MB"
