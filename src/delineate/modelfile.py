@@ -311,7 +311,7 @@ def read_card(runtime: Runtime) -> Card:
         raise unknown(runtime, "it does not take pictures (N, 3, height, width)")
     own = runtime.metadata.get(KEY)
     card = _foreign(runtime) if own is None else Card.from_json(own[:LONGEST])
-    wanted_inputs = [SIZES] if card.decode == "crops" else []
+    wanted_inputs = [SIZES] if card.decode in ("crops", "panoptic") else []
     if [port.name for port in runtime.inputs[1:]] != wanted_inputs:
         raise unknown(runtime, f"its inputs after the pictures must be {wanted_inputs}")
     sides = runtime.inputs[0].shape[2:]

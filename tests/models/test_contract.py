@@ -23,6 +23,7 @@ from delineate.postprocess.decode import Placement, Thresholds, instances
 GOLDEN = {
     "yolo_seg": [1.442238, 0.884643, 1.850893, 0.524346],
     "fcn": [0.947550, 2.035527],
+    "panoptic_fpn": [33.821796, 0.127782, 0.0, 0.593705, 31.409193, 1.792441, 1.853764, 1.678812],
     "mask_rcnn": [33.821796, 0.127782, 0.0, 0.593705, 31.409193, 1.792441, 1.853764],
 }
 """Mean of |output| of the "test" variant with the weights and the picture of `fixed`."""
@@ -31,6 +32,7 @@ DECODED = {
     "yolo_seg": lambda model, outputs: model.decoded(outputs),
     "mask_rcnn": lambda model, outputs: outputs[:4],
     "fcn": lambda model, outputs: outputs[:1],
+    "panoptic_fpn": lambda model, outputs: outputs[:4],
 }
 """From a family's `Outputs` to what its `DECODE` reads."""
 
@@ -61,7 +63,17 @@ def _fcn_shapes(config, height, width):
     return {"logits": (config.classes + 1, -(-height // stride), -(-width // stride))}
 
 
-SHAPES = {"yolo_seg": _yolo_shapes, "mask_rcnn": _rcnn_shapes, "fcn": _fcn_shapes}
+def _panoptic_shapes(config, height, width):
+    semantic = (1 + config.stuff, height // 4, width // 4)
+    return {**_rcnn_shapes(config.detector, height, width), "semantic": semantic}
+
+
+SHAPES = {
+    "yolo_seg": _yolo_shapes,
+    "mask_rcnn": _rcnn_shapes,
+    "fcn": _fcn_shapes,
+    "panoptic_fpn": _panoptic_shapes,
+}
 """Shapes of a family's outputs for an input of (height, width), without the batch axis."""
 
 ANY_SIZE = {"fcn"}

@@ -301,7 +301,7 @@ def takes_sizes(model: torch.nn.Module) -> bool:
     >>> takes_sizes(build("mask_rcnn-test")), takes_sizes(build("yolo_seg-test"))
     (True, False)
     """
-    return bool(family(model).DECODE == "crops")
+    return family(model).DECODE in ("crops", "panoptic")
 
 
 def to_device(target: Target, device: torch.device) -> Target:

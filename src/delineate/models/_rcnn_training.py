@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from delineate.models.mask_rcnn import MaskRCNN
 
 
-def two_stage_losses(model: MaskRCNN, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+def two_stage_losses(
+    model: MaskRCNN, images: Tensor, targets: Sequence[Target], features: Sequence[Tensor] | None = None
+) -> dict[str, Tensor]:
     """Losses of the proposals, of every stage's boxes (added up), and of the masks; see `MaskRCNN.losses`."""
     canvas = int(images.shape[-2]), int(images.shape[-1])
     objects = gather_objects(targets, len(images), model.config.classes, canvas, images.device)
@@ -37,7 +39,7 @@ def two_stage_losses(model: MaskRCNN, images: Tensor, targets: Sequence[Target])
     if not bool((sides > 0).all()):
         raise ValueError("losses: boxes must have positive sides, got one without. Drop empty objects.")
     sizes = torch.tensor([target.size or canvas for target in targets], device=images.device)
-    features = model.features(images)
+    features = model.features(images) if features is None else features
     losses, proposals = _proposals(model, features, images, sizes, objects)
     drawn = draw(with_truth(proposals, objects), objects, model.config.training.proposals)
     losses |= _boxes(model, features, drawn, sizes, objects)

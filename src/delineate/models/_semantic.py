@@ -17,12 +17,17 @@ UNKNOWN = -1
 
 
 def class_maps(
-    targets: Sequence[Target], canvas: tuple[int, int], classes: int, device: torch.device
+    targets: Sequence[Target],
+    canvas: tuple[int, int],
+    classes: int,
+    device: torch.device,
+    *,
+    merged: bool = False,
 ) -> Tensor:
-    """The class of every pixel of a batch, for networks whose class 0 is the background.
+    """The class of every pixel of a batch.
 
-    Where a target says nothing of the stuff (`Target.semantic`), its masks are painted in their order, the later
-    ones over the earlier ones, as classes 1 to C on background. Of a picture with boxes alone, their insides are
+    Where a target does not say it (`Target.semantic`), its masks are painted in their order, the later ones over
+    the earlier ones, as classes 1 to C on background, class 0. Of a picture with boxes alone, their insides are
     unknown, as is the padding of every picture.
 
     Args:
@@ -30,6 +35,7 @@ def class_maps(
         canvas: Height and width of the input.
         classes: How many there are, the background included.
         device: Where the result is wanted.
+        merged: All objects are of class 0, and what no mask covers is unknown (stuff, of which masks say nothing).
 
     Returns:
         (B, H, W) int64: 0 to `classes` - 1, or `UNKNOWN`.
@@ -45,6 +51,10 @@ def class_maps(
     for own, target in zip(found, targets, strict=True):
         if target.semantic is not None:
             own.copy_(_checked(target.semantic, canvas, classes))
+        elif merged:
+            own.fill_(UNKNOWN)
+            if target.masks is not None and len(target.masks):
+                own[torch.from_numpy(target.masks.union().to_dense()[0])] = 0
         elif target.masks is not None and len(target.masks):
             values = target.labels.cpu().numpy().astype(np.int64) + 1
             own.copy_(torch.from_numpy(to_label_map(target.masks, values, dtype=np.uint32).astype(np.int64)))

@@ -190,6 +190,11 @@ VARIANTS: dict[str, Config] = {
 
 _URL = "https://download.pytorch.org/models"
 WEIGHTS: dict[str, Weights] = {  # COCO pictures with the classes of Pascal VOC; mean IoU 60.5 and 63.7
-    "r50": Weights(f"{_URL}/fcn_resnet50_coco-1167a1af.pth", None, "BSD-3-Clause", 20, None, None),
-    "r101": Weights(f"{_URL}/fcn_resnet101_coco-7ecb50ca.pth", None, "BSD-3-Clause", 20, None, None),
+    name: Weights(
+        f"{_URL}/fcn_{file}.pth", f"sha256:{file[-8:]}", "BSD-3-Clause", 20, None, None, round(size * 2**20)
+    )
+    for name, file, size in (
+        ("r50", "resnet50_coco-1167a1af", 135.009),
+        ("r101", "resnet101_coco-7ecb50ca", 207.711),
+    )
 }

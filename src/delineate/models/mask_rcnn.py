@@ -131,7 +131,9 @@ class MaskRCNN(nn.Module):
             self.roi_heads["mask_head"] = nn.Sequential(*layers)
             self.roi_heads["mask_predictor"] = MaskPredictor(inside, heads.mask_hidden, depth)
 
-    def forward(self, images: Tensor, sizes: Tensor | None = None) -> Outputs:
+    def forward(
+        self, images: Tensor, sizes: Tensor | None = None, features: Sequence[Tensor] | None = None
+    ) -> Outputs:
         """Detections of a batch.
 
         Args:
@@ -139,12 +141,13 @@ class MaskRCNN(nn.Module):
                 coarsest stride (of 1 without a pyramid).
             sizes: (B, 2) int64 height and width of the pictures, without the padding at the bottom and the
                 right; None = there is none.
+            features: Of the images, see `features`, where they are known.
 
         Raises:
             ValueError: If H or W, or the shape of `sizes`, is not that.
         """
         sizes = self.checked_sizes(images, sizes)
-        features = self.features(images)
+        features = self.features(images) if features is None else features
         anchored = self.anchored(features, images)
         found = propose(*anchored, sizes, self.config.proposals.limits)
         regions = Regions.gather([boxes for boxes, _ in found])

@@ -22,8 +22,8 @@ from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.postprocess.semantic import semantic
 
-Kind: TypeAlias = Literal["prototypes", "crops", "semantic"]
-"""The functions of this module that read outputs, by name; see `instances`."""
+Kind: TypeAlias = Literal["prototypes", "crops", "semantic", "panoptic"]
+"""The functions that read outputs, by name; see `instances`. "panoptic" is `crops` with logits of stuff behind it."""
 
 BINS = 16  # of the distance distribution, per side of a box
 
@@ -108,8 +108,8 @@ def instances(  # noqa: PLR0913  (what the functions need, together)
     """
     shared: dict[str, Any] = {"placement": placement, "size": size, "thresholds": thresholds}
     shared |= {"classes": classes, "threads": threads}
-    if kind == "crops":
-        return crops(outputs, **shared)
+    if kind in ("crops", "panoptic"):
+        return crops(outputs[:4] if kind == "panoptic" else outputs, **shared)
     if kind == "semantic":
         del shared["threads"]
         return semantic(outputs, **shared, input_size=input_size)

@@ -6,13 +6,17 @@ detectron2 (Apache-2.0) computes it: things over stuff, certain things over doub
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from delineate.instances import Instances
 from delineate.panoptic import Panoptic
-from delineate.postprocess.semantic import ClassMap
+from delineate.postprocess.decode import Placement, Thresholds, crops
+from delineate.postprocess.semantic import ClassMap, class_map
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,6 +36,50 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 "Rules: score and overlap must be within [0, 1] and stuff_area at least 0, "
                 f"got {self.score}, {self.overlap}, {self.stuff_area}"
             )
+
+
+def panoptic(
+    outputs: Sequence[NDArray[Any]],
+    *,
+    placement: Placement,
+    size: Sequence[int],
+    input_size: Sequence[int],
+    thresholds: Thresholds,
+    classes: int,
+    rules: Rules | None = None,
+    threads: int = 0,
+) -> Panoptic:
+    """The panoptic picture of a network that gives detections with small masks and logits of stuff.
+
+    Args:
+        outputs: Boxes, scores, labels and mask logits as `decode.crops` takes them, and logits (1, 1 + S, h, w)
+            of the things all together and of S classes of stuff.
+        placement: Where the picture lies in the input.
+        size: (height, width) of the picture.
+        input_size: (height, width) of the input.
+        thresholds: Which detections are looked at.
+        classes: C, classes of things.
+        rules: What becomes a segment; None = `Rules()`.
+        threads: Threads for the masks; 0 = as many as the process may use.
+
+    Returns:
+        Labels below C are things, C to C + S - 1 the stuff.
+
+    Raises:
+        ValueError: The shapes are not those.
+    """
+    if len(outputs) != 5 or outputs[4].ndim < 3 or outputs[4].shape[-3] < 1:
+        shapes = [array.shape for array in outputs]
+        raise ValueError(
+            f"panoptic: outputs must be those of `decode.crops` and logits of stuff, got {shapes}"
+        )
+    things = crops(
+        outputs[:4], placement=placement, size=size, thresholds=thresholds, classes=classes, threads=threads
+    )
+    semantic = class_map(outputs[4], placement=placement, input_size=input_size, size=size)
+    stuff = np.arange(outputs[4].shape[-3]) + classes - 1
+    stuff[0] = -1
+    return combine(things, semantic, stuff, rules)
 
 
 def combine(things: Instances, semantic: ClassMap, stuff: ArrayLike, rules: Rules | None = None) -> Panoptic:
