@@ -15,10 +15,17 @@ detection = pytest.importorskip(
     "torchvision.models.detection", reason="the oracle is torchvision, which is not installed"
 )
 
+import msgspec
+import numpy as np
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from delineate import models
+from delineate.image import read_image
+from delineate.masks import Masks
 from delineate.models import mask_rcnn
+from delineate.postprocess.decode import Placement, Thresholds, crops
 
 TWINS = {
     "r50_fpn": "maskrcnn_resnet50_fpn",
@@ -40,8 +47,10 @@ def spread(network, seed=0):
                 module.bias.uniform_(-0.1, 0.1)
             elif isinstance(module, torch.nn.ReLU):
                 module.inplace = False
+        last = network.roi_heads.box_predictor.cls_score.weight
+        last.sub_(last.mean(1, keepdim=True))  # what all regions have in common decides nothing
         for name, value in network.named_parameters():
-            factor = {"cls_score": 12.0, "rpn.head": 8.0, "mask_fcn_logits": 2.0}
+            factor = {"cls_score": 40.0, "rpn.head": 8.0, "mask_fcn_logits": 2.0}
             for part, times in factor.items():
                 if part in name and name.endswith("weight"):
                     value.mul_(times)
@@ -49,13 +58,93 @@ def spread(network, seed=0):
 
 
 def pair(variant, **limits):
-    """Ours and theirs with the same weights, all 90 channels as classes, and no threshold on the score."""
-    options = {"weights": None, "weights_backbone": None, "box_score_thresh": 0.0, **limits}
+    """Ours and theirs with the same weights and no threshold on the score."""
+    options = {"weights": None, "num_classes": 7, "weights_backbone": None, "box_score_thresh": 0.0, **limits}
     theirs = getattr(detection, TWINS[variant])(**options)
     theirs = spread(theirs)
     config = mask_rcnn.VARIANTS[variant]
     heads = dataclasses.replace(config.heads, choice=config.heads.choice._replace(score=0.0))
     backbone = dataclasses.replace(config.backbone, norm="batch", eps=1e-5)
-    ours = models.build(f"mask_rcnn-{variant}", classes=90, heads=heads, backbone=backbone)
+    ours = models.build(f"mask_rcnn-{variant}", classes=6, heads=heads, backbone=backbone)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     return ours.eval(), theirs
+
+
+def pictures(shared, count):
+    files = sorted((shared / "data" / "coco128_seg").rglob("*.jpg"))[:count]
+    return [read_image(path) for path in files]
+
+
+@pytest.mark.parametrize("sides", [(800, 1333), (224, 300)])
+def test_pictures_are_prepared_alike(shared, sides):
+    given = msgspec.structs.replace(mask_rcnn.VARIANTS["r50_fpn"].preprocess, size=sides)
+    transform = GeneralizedRCNNTransform(*sides, given.mean, given.std).eval()
+    for image in [*pictures(shared, 6), np.arange(300, dtype=np.uint8).reshape(1, 100, 3)]:
+        theirs, _ = transform([torch.from_numpy(image).permute(2, 0, 1) / 255])
+        ours, _ = given.apply(image)
+        assert given.place(image.shape[:2])[1] == theirs.image_sizes[0]
+        # Their positions are float32: 1e-5 of a pixel, times a slope of at most 4.4 a pixel.
+        torch.testing.assert_close(torch.from_numpy(ours), theirs.tensors, rtol=1e-4, atol=3e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("variant", TWINS)
+def test_batches_give_the_same(shared, variant):
+    ours, theirs = pair(variant, min_size=128, max_size=176)
+    images, _ = theirs.transform([torch.from_numpy(image).permute(2, 0, 1) / 255 for image in pictures(shared, 3)])
+    assert len(set(images.image_sizes)) > 1
+    proposals, _ = theirs.rpn(images, features := theirs.backbone(images.tensors))
+    expected, _ = theirs.roi_heads(features, proposals, images.image_sizes)
+    outputs = ours(images.tensors, torch.tensor(images.image_sizes))
+    for index, (want, first) in enumerate(zip(expected, proposals, strict=True)):
+        count = len(want["boxes"])
+        assert count == 100
+        close(outputs.proposals[index][: len(first)], first)
+        assert not outputs.proposals[index][len(first) :].any()
+        close(outputs.boxes[index], want["boxes"])
+        close(outputs.scores[index], want["scores"])
+        assert (outputs.labels[index] + 1).tolist() == want["labels"].tolist()
+        assert want["labels"].unique().numel() > 2
+        if "masks" in want:
+            close(outputs.masks[index].sigmoid(), want["masks"][:, 0])
+
+
+def close(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_instances_are_the_same(shared):
+    ours, theirs = pair("r50_fpn", min_size=128, max_size=176)
+    given = msgspec.structs.replace(ours.config.preprocess, size=(128, 176))
+    for image in pictures(shared, 3):
+        want = theirs([torch.from_numpy(image).permute(2, 0, 1) / 255])[0]
+        found = models.segment(ours, image, given, Thresholds(score=0.0))
+        distance = torch.cdist(torch.from_numpy(found.boxes), want["boxes"], p=float("inf"))
+        assert distance.min(1).values.max() < 1e-2
+        assert len(found) > 50
+        sides = want["boxes"][:, 2:] - want["boxes"][:, :2]
+        large = (sides > 8).all(1).nonzero()[:, 0]
+        mine = distance[:, large].argmin(0)
+        assert (distance[mine, large] < 1e-2).all()  # smaller ones may have no pixel here or there
+        close(torch.from_numpy(found.scores)[mine], want["scores"][large])
+        overlap = found.masks.iou(Masks.from_dense((want["masks"][large, 0] >= 0.5).numpy()))
+        pairs = overlap[mine, np.arange(len(large))]
+        assert len(pairs) > 20
+        assert pairs.mean() > 0.9
+
+
+def test_masks_are_pasted_within_a_pixel():
+    torch.manual_seed(0)
+    low = torch.rand(20, 2) * 150
+    boxes = torch.cat((low, low + 10 + torch.rand(20, 2) * 100), 1)
+    cells = torch.nn.functional.interpolate(torch.randn(20, 1, 7, 7), 28, mode="bicubic") * 4
+    size = (240, 280)
+    theirs = paste_masks_in_image(cells.sigmoid(), boxes, size)[:, 0] >= 0.5
+    outputs = [boxes.numpy(), np.linspace(1, 0.5, 20), np.zeros(20), cells[:, 0].numpy()]
+    ours = crops(outputs, placement=Placement(1.0, 1.0, 0, 0), size=size, thresholds=Thresholds(), classes=1)
+    for mask, dense in zip(ours.masks.to_dense(), theirs.numpy(), strict=True):
+        grown = torch.nn.functional.max_pool2d(torch.from_numpy(mask)[None, None].float(), 5, 1, 2)[0, 0] > 0
+        shrunk = torch.nn.functional.max_pool2d(1 - torch.from_numpy(mask)[None, None].float(), 5, 1, 2)[0, 0] == 0
+        assert not (dense & ~grown.numpy()).any()
+        assert not (shrunk.numpy() & ~dense).any()
