@@ -1,7 +1,9 @@
 """From a torch model to one ONNX file that needs nothing else: it carries preprocessing, classes, licence.
 
-The file takes pictures of any size that the network takes, in batches of any size. Its outputs have the
-layout of the Ultralytics exports, so that other software reads it too. Before it is written it is run with
+The file takes pictures of any size that the network takes, in batches of any size; those of two-stage networks
+one at a time. The outputs of one-stage networks have the layout of the Ultralytics exports, so that other
+software reads them too; two-stage ones give boxes, scores, labels and mask logits (`postprocess.decode.crops`),
+and are made of ONNX's own operators, RoiAlign and NonMaxSuppression among them. Before it is written it is run with
 ONNX Runtime and compared with the torch model; how far they are apart is part of the file.
 """
 
@@ -26,7 +28,7 @@ from delineate.atomic import write_bytes
 from delineate.errors import MissingExtra, RuntimeFailure
 from delineate.image import read_image, to_rgb8
 from delineate.instances import Instances
-from delineate.modelfile import KEY, Card, Preprocess
+from delineate.modelfile import KEY, SIZES, Card, Preprocess
 from delineate.postprocess.decode import Thresholds
 from delineate.predict import Predictor
 from delineate.runtimes import load
@@ -61,7 +63,7 @@ class Parity(NamedTuple):
 class Exportable(Protocol):
     """What a model family offers for export."""
 
-    def export(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def export(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What the file shall compute."""
         ...
 
@@ -113,6 +115,7 @@ def export(  # noqa: PLR0913  (every one is a fact of the file)
         name=str(provenance.get("name", Path(path).stem)),
         classes=tuple(classes),
         preprocess=preprocess,
+        decode=models.family(model).DECODE,
         thresholds=thresholds,
         strides=tuple(cast("Any", model).config.strides),
         licence=licence,
@@ -138,7 +141,57 @@ class _Wrapper(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures (B, 3, H, W) to `decoded` outputs."""
-        return cast("Exportable", self.model).export(images)
+        return cast("Exportable", self.model).export(images)  # type: ignore[return-value]
+
+
+class _Plan(NamedTuple):
+    """What the exporter must know of a kind of network."""
+
+    module: nn.Module
+    inputs: dict[str, Tensor]  # examples
+    shapes: dict[str, Any]  # what varies in each
+    dimensions: dict[
+        str, list[str | None]
+    ]  # names of inputs' and outputs' axes; None: as the exporter finds them
+    translations: dict[Any, Any]  # operators of ours to ONNX's
+
+
+def _plan(model: nn.Module) -> _Plan:
+    fused = cast("Exportable", copy.deepcopy(model)).fuse()
+    stride = models.largest_stride(model)
+    sides = [stride * torch.export.Dim(name, min=1, max=4096) for name in ("rows", "columns")]
+    height, width = 5 * stride, 6 * stride  # a side or batch of 1 would become a constant
+    pictures = ["batch", None, "height", "width"]
+    if not models.takes_sizes(model):
+        batch = torch.export.Dim("batch", min=1, max=4096)
+        return _Plan(
+            _Wrapper(fused).eval(),
+            {"images": torch.rand(2, 3, height, width)},
+            {"images": {0: batch, 2: sides[0], 3: sides[1]}},
+            {
+                "images": pictures,
+                "output0": ["batch", None, "anchors"],
+                "output1": ["batch", None, "mask_height", "mask_width"],
+            },
+            {},
+        )
+    from delineate.models._rcnn_export import Graph, translations
+
+    graph = Graph(cast("Any", fused))
+    axes = {"boxes": 3, "scores": 2, "labels": 2, "masks": 4}
+    if not graph.model.config.masks:
+        del axes["masks"]
+    return _Plan(
+        graph,
+        {"images": torch.rand(1, 3, height, width), SIZES: torch.tensor([[height, width]])},
+        {"images": {2: sides[0], 3: sides[1]}, SIZES: None},
+        {
+            "images": [None, *pictures[1:]],
+            SIZES: [None, None],
+            **{name: [None] * n for name, n in axes.items()},
+        },
+        translations(),
+    )
 
 
 def _convert(model: nn.Module) -> Any:  # noqa: ANN401  (onnx.ModelProto; onnx is optional)
@@ -148,28 +201,24 @@ def _convert(model: nn.Module) -> Any:  # noqa: ANN401  (onnx.ModelProto; onnx i
         import onnxscript  # noqa: F401  (torch needs it)
     except ImportError as error:
         raise MissingExtra("onnx and onnxscript", "torch") from error
-    fused = _Wrapper(cast("Exportable", copy.deepcopy(model)).fuse()).eval()
-    stride = models.largest_stride(model)
-    sides = [stride * torch.export.Dim(name, min=1, max=4096) for name in ("rows", "columns")]
+    plan = _plan(model)
     with quiet():
         program = torch.onnx.export(
-            fused,
-            (torch.rand(2, 3, 5 * stride, 6 * stride),),  # a side or batch of 1 would become a constant
+            plan.module,
+            tuple(plan.inputs.values()),
             dynamo=True,
             external_data=False,
             verbose=False,
             opset_version=OPSET,
-            input_names=["images"],
-            output_names=["output0", "output1"],
-            dynamic_shapes={
-                "images": {0: torch.export.Dim("batch", min=1, max=4096), 2: sides[0], 3: sides[1]}
-            },
+            input_names=list(plan.inputs),
+            output_names=[name for name in plan.dimensions if name not in plan.inputs],
+            dynamic_shapes=plan.shapes,
+            custom_translation_table=plan.translations,
         )
     network = cast("Any", program).model_proto
     graph = network.graph
-    _name_dimensions(graph.input[0], ["batch", None, "height", "width"])
-    _name_dimensions(graph.output[0], ["batch", None, "anchors"])
-    _name_dimensions(graph.output[1], ["batch", None, "mask_height", "mask_width"])
+    for value in (*graph.input, *graph.output):
+        _name_dimensions(value, plan.dimensions[value.name])
     clean(network)
     onnx.checker.check_model(network)
     return network
@@ -240,13 +289,21 @@ def _self_test(model: nn.Module, content: bytes) -> float:
     """Largest difference of a class score on noise, in a size and a batch that the exporter did not see."""
     stride = models.largest_stride(model)
     noise = torch.rand((1, 3, 3 * stride, 2 * stride), generator=torch.Generator().manual_seed(0))
-    expected = cast("Exportable", model).export(noise)
-    got = list(load("onnx", content)({"images": noise.numpy()}).values())
-    for name, want, have in zip(("output0", "output1"), expected, got, strict=True):
+    inputs = {"images": noise}
+    if models.takes_sizes(model):
+        inputs[SIZES] = torch.tensor([[3 * stride - 5, 2 * stride]])
+    expected = cast("Exportable", model).export(*inputs.values())
+    found = load("onnx", content)({name: value.numpy() for name, value in inputs.items()})
+    for (name, have), want in zip(found.items(), expected, strict=False):
         if want.shape != have.shape:
             raise RuntimeFailure(f"export: {name} must have shape {tuple(want.shape)}, got {have.shape}")
-    classes = slice(4, 4 + cast("Any", model).config.classes)
-    drift = float(np.abs(expected[0].numpy() - got[0])[:, classes].max())
+    scores, got = expected[0].numpy(), next(iter(found.values()))
+    if SIZES in inputs:
+        scores, got = expected[1].numpy(), found["scores"]
+    else:
+        classes = slice(4, 4 + cast("Any", model).config.classes)
+        scores, got = scores[:, classes], got[:, classes]
+    drift = float(np.abs(scores - got).max())
     if not drift <= _TOLERANCE:
         raise RuntimeFailure(
             f"export: class scores must agree within {_TOLERANCE}, they differ by {drift:.3g}"

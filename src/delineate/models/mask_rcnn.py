@@ -226,6 +226,20 @@ class MaskRCNN(nn.Module):
     def detect(self, features: Sequence[Tensor], regions: Regions, sizes: Tensor) -> list[Found]:
         """Detections of every picture from its proposals."""
         heads = self.config.heads
+        scores, offsets, regions = self.classify(features, regions, sizes)
+        counts = regions.images.bincount(minlength=len(sizes)).tolist()
+        found, end = [], 0
+        for size, count in zip(sizes, counts, strict=True):
+            rows = slice(end, end := end + count)
+            boxes, weights = regions.boxes[rows], heads.box_weights[-1]
+            found.append(choose(scores[rows], offsets[rows], boxes, size, weights, heads.choice))
+        return found
+
+    def classify(
+        self, features: Sequence[Tensor], regions: Regions, sizes: Tensor
+    ) -> tuple[Tensor, Tensor, Regions]:
+        """Probabilities (R, classes), the last stage's offsets (R, classes or 1, 4), and the regions that it saw."""
+        heads = self.config.heads
         total = torch.zeros(())
         for stage, weights in enumerate(heads.box_weights):
             logits, offsets = self.box_outputs(features, regions, stage)
@@ -235,17 +249,7 @@ class MaskRCNN(nn.Module):
                 regions = Regions(boxes.detach(), regions.images)
         channels = self._class_channels(total)
         scores = total[:, channels] / len(heads.box_weights)
-        offsets = offsets if heads.agnostic else offsets[:, channels]
-        counts = regions.images.bincount(minlength=len(sizes)).tolist()
-        found, end = [], 0
-        for size, count in zip(sizes, counts, strict=True):
-            begin, end = end, end + count
-            rows = slice(begin, end)
-            weights = heads.box_weights[-1]
-            found.append(
-                choose(scores[rows], offsets[rows], regions.boxes[rows], size, weights, heads.choice)
-            )
-        return found
+        return scores, offsets if heads.agnostic else offsets[:, channels], regions
 
     def box_outputs(
         self, features: Sequence[Tensor], regions: Regions, stage: int = 0
