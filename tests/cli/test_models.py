@@ -83,6 +83,9 @@ def test_predict_makes_a_published_model_ready(run, published, tmp_path):
     ended = run(*words)
     assert ended.code == 2
     assert "--accept-licence CC-BY-SA-3.0" in ended.err
+    ended = run(*words, "--accept-licence", "CC-BY-SA-3.0", "--offline")
+    assert ended.code == 2
+    assert "downloads are off. Fetch http://" in ended.err
     assert published.requests == []
     ended = run(*words, "--accept-licence", "CC-BY-SA-3.0")
     assert ended.code == 0, ended.err

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 from delineate import models
 from delineate.errors import WeightsError
 from delineate.models import mask_rcnn
+from delineate.models._rcnn_heads import Regions
 from delineate.nn import spinenet, swin
 
 PUBLISHED = {
@@ -384,3 +385,58 @@ def test_other_classes_start_anew(tmp_path):
     lines = models.load_weights(mask_rcnn.build(small("r50_fpn", classes=5)), tmp_path / "a.pth")
     assert len(lines) == 1
     assert "6 depend on the number of classes and start anew" in lines[0]
+
+
+def test_conventions_differ_as_published():
+    """The same network under the class order and the colour order of either reference says the same."""
+    torch.manual_seed(0)
+    theirs = mask_rcnn.build(small("r50_fpn_d2")).eval()
+    heads = dataclasses.replace(theirs.config.heads, background="first")
+    ours = mask_rcnn.build(dataclasses.replace(theirs.config, heads=heads)).eval()
+    state = theirs.state_dict()
+    for kind in ("weight", "bias"):
+        name = f"roi_heads.box_predictor.cls_score.{kind}"  # the background comes last there, first here
+        state[name] = state[name].roll(1, 0)
+        for name, rows in (("box_predictor.bbox_pred", 4), ("mask_predictor.mask_fcn_logits", 1)):
+            value = state[f"roi_heads.{name}.{kind}"]  # without one there, with an unused one here
+            state[f"roi_heads.{name}.{kind}"] = torch.cat((torch.zeros_like(value[:rows]), value))
+    state["backbone.body.conv1.weight"] = state["backbone.body.conv1.weight"].flip(
+        1
+    )  # blue comes first there
+    ours.load_state_dict(state)
+    pictures = torch.rand(2, 3, 96, 64)
+    sizes = torch.tensor([[96, 64], [80, 50]])
+    with torch.no_grad():
+        expected, got = theirs(pictures.flip(1), sizes), ours(pictures, sizes)
+    assert (expected.scores > 0).sum() > 20
+    for want, have in zip(expected, got, strict=True):
+        torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-4)
+
+
+def test_a_cascade_averages_its_stages():
+    """Against a plain loop over the stages, with the parts of the model."""
+    torch.manual_seed(0)
+    model = mask_rcnn.build(small("cascade_r50_fpn")).eval()
+    pictures, sizes = torch.rand(1, 3, 64, 96), torch.tensor([[64, 96]])
+    with torch.no_grad():
+        outputs = model(pictures, sizes)
+        features, boxes = model.features(pictures), outputs.proposals[0]
+        boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(1)]
+        scores = []
+        for stage, (x, _, w, _) in enumerate(model.config.heads.box_weights):
+            regions = Regions(boxes, torch.zeros(len(boxes), dtype=torch.int64))
+            hidden = model.roi_heads["box_head"][stage](model.pool(features, regions, 7))
+            logits, offsets = model.roi_heads["box_predictor"][stage](hidden)
+            assert offsets.shape[1] == 1
+            scores.append(logits.softmax(1)[:, :-1])
+            offsets, side = offsets[:, 0], boxes[:, 2:] - boxes[:, :2]
+            centre = boxes[:, :2] + side / 2 + offsets[:, :2] / x * side
+            side = side * (offsets[:, 2:] / w).clamp(max=4.135166556742356).exp()
+            boxes = torch.cat((centre - side / 2, centre + side / 2), 1)
+            boxes = boxes.clamp(torch.zeros(4), torch.tensor([96.0, 64.0, 96.0, 64.0]))
+        mean = sum(scores) / 3
+    best = mean.max()
+    place = int(mean.max(1).values.argmax())
+    torch.testing.assert_close(outputs.scores[0, 0], best, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(outputs.boxes[0, 0], boxes[place], rtol=1e-4, atol=1e-3)
+    assert int(outputs.labels[0, 0]) == int(mean[place].argmax())

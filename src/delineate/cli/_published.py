@@ -21,12 +21,13 @@ from delineate.errors import MissingExtra
 from delineate.predict import embedded
 
 
-def ready(model: str, accepted: str) -> None:
+def ready(model: str, accepted: str, *, offline: bool) -> None:
     """Make sure that `Predictor` knows the model; what is no name of a published one is left to its message.
 
     Args:
         model: What the user wrote: a file, or a name.
         accepted: The licence that the user accepts.
+        offline: Whether the user forbids downloads.
 
     Raises:
         MissingExtra: It may be a published one, and torch is not there to read it.
@@ -40,7 +41,7 @@ def ready(model: str, accepted: str) -> None:
     from delineate import published
 
     if model in published.names():
-        prepare(model, fetch(model, accepted))
+        prepare(model, fetch(model, accepted, offline=offline))
 
 
 def looks_published(model: str) -> bool:
@@ -49,7 +50,7 @@ def looks_published(model: str) -> bool:
     return bool(dash and family and entry) and not (set(model) & set("/\\")) and Path(model).suffix != ".onnx"
 
 
-def fetch(name: str, accepted: str) -> Path:
+def fetch(name: str, accepted: str, *, offline: bool = False) -> Path:
     """The checkpoint of a published model; what is downloaded is said before, on stderr."""
     from delineate import published
 
@@ -66,7 +67,9 @@ def fetch(name: str, accepted: str) -> Path:
         def progress(here: int, total: int | None) -> None:
             bar.update(task, completed=here, total=total, visible=True)
 
-        return published.checkpoint(name, accepted=accepted, announce=announce, progress=progress)
+        return published.checkpoint(
+            name, accepted=accepted, announce=announce, progress=progress, offline=offline or None
+        )
 
 
 def prepare(name: str, checkpoint: Path) -> Path:

@@ -52,6 +52,7 @@ def predict_command(
         str,
         Parameter(help="Licence of a published model's weights that you accept, if it is no permissive one."),
     ] = "",
+    offline: Annotated[bool, Parameter(negative="", help="Never download a model.")] = False,
     score: Annotated[float | None, Parameter(help="Leave out objects with a lower score.")] = None,
     max_detections: Annotated[
         int | None, Parameter(help="At most so many objects a picture, the best ones.")
@@ -79,7 +80,7 @@ def predict_command(
         )
         return 2
     started = time.monotonic()
-    ready(model, accept_licence)
+    ready(model, accept_licence, offline=offline)
     predictor = Predictor(model, score=score, max_detections=max_detections)
     if overlays:
         (out / "overlays").mkdir(parents=True, exist_ok=True)
