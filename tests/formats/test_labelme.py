@@ -134,10 +134,10 @@ def test_bad_shapes_are_named(read, bad, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"imageHeight": 0}, "imageHeight: must be a whole number from 1"),
-        ({"imageWidth": 2**40}, "imageWidth: must be a whole number"),
-        ({"imageWidth": None}, "imageWidth: must be a whole number from 1 to .* got None"),
-        ({"imageHeight": 2**20, "imageWidth": 2**20}, "picture must have at most"),
+        ({"imageHeight": 0}, "height and width must be whole numbers of 1 to"),
+        ({"imageWidth": 2**40}, "imageHeight, imageWidth: height and width must be whole"),
+        ({"imageWidth": None}, "must be whole numbers of 1 to .* got 40 and None"),
+        ({"imageHeight": 2**20, "imageWidth": 2**20}, "height . width must be at most"),
         ({"imageHeight": "40"}, "imageHeight: Expected `int"),
         ({"shapes": {}}, "shapes: Expected `array`"),
         ({"imagePath": 5}, "imagePath: Expected `str"),

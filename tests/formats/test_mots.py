@@ -159,7 +159,7 @@ def test_what_cannot_be_written(tmp_path):
     [
         (["0 1003 1 5 7\n"], "line 1: line must be: frame id class height width runs"),
         (["\n", line().replace(" ", "  ")], "line 2: line must be"),
-        ([line(height=0)], "line 1: height and width must be 1 to"),
+        ([line(height=0)], "line 1: height and width must be whole numbers of 1 to"),
         ([line(height=2**24, width=2**24)], r"height \* width must be at most"),
         ([line(), line(1, width=8)], r"line 2: height and width must be \(5, 7\) as before, got \(5, 8\)"),
         ([line(), line()], "line 2: id must be unique in its frame, got 1003 twice"),

@@ -131,8 +131,8 @@ def changed(arrow, path, **columns):
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("height", 0, "height and width must be 1 to"),
-        ("height", None, "height and width must be 1 to"),
+        ("height", 0, "height and width must be whole numbers of 1 to"),
+        ("height", None, "height and width must be whole numbers of 1 to"),
         ("label", 99, "label must be a class, below 3"),
         ("label", -1, "label must be a class"),
         ("x0", None, "a column must have a value for all"),

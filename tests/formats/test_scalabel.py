@@ -85,7 +85,7 @@ def test_labels_without_shapes_are_counted(read, caplog):
     [
         ([poly()], {"size": None}, "size must be known"),
         ([poly()], {"size": {"width": 0, "height": 3}}, "height and width"),
-        ([poly()], {"size": {"width": 2**24, "height": 2**24}}, "pixels"),
+        ([poly()], {"size": {"width": 2**24, "height": 2**24}}, "must be at most 4294967295"),
         ([poly(vertices=[[1e300, 1], [2, 2], [3, 1]])], {}, "frame a.jpg: vertices"),
         ([{"category": "a", "rle": {"size": [15, 20], "counts": "x"}}], {}, "frame a.jpg: "),
         ([{"category": "a", "rle": {"size": [1, 2, 3], "counts": "x"}}], {"size": None}, "height and width"),

@@ -198,7 +198,7 @@ def test_what_does_not_fit_is_named(read, one, text):
         ({"filename": ""}, "filename must be"),
         ({"regions": 5}, "regions must be"),
         ({"height": 0}, "height and width"),
-        ({"height": 2**24, "width": 2**24}, "pixels"),
+        ({"height": 2**24, "width": 2**24}, "must be at most 4294967295"),
     ],
 )
 def test_pictures_are_checked(read, entry, text):

@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delineate.errors import FormatError
+from delineate.formats._sizes import MAX_PIXELS, MAX_SIDE
 from delineate.masks import Masks
-
-MAX_SIDE = 2**24
-MAX_PIXELS = 2**32 - 1  # the sum of a mask's run lengths must fit 32 bits
 
 
 class Rle(TypedDict):

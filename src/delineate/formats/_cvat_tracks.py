@@ -11,8 +11,8 @@ from pathlib import Path
 
 from delineate.dataset import Record
 from delineate.errors import FormatError
-from delineate.formats import _coco_json as coco_json
 from delineate.formats import _cvat_shapes as cvat_shapes
+from delineate.formats import _sizes as sizes
 from delineate.formats import _xml as xml
 from delineate.image import SUFFIXES
 
@@ -110,12 +110,12 @@ def _size(path: Path, task: xml.Node) -> tuple[int, int]:
     sides = []
     for name in ("height", "width"):
         text = node.value(name) or ""
-        if not re.fullmatch("[0-9]{1,8}", text) or not 1 <= int(text) <= coco_json.MAX_SIDE:
-            text = f"{name} must be a whole number from 1 to {coco_json.MAX_SIDE}, got {text[:40]!r}."
+        if not re.fullmatch("[0-9]{1,8}", text) or not 1 <= int(text) <= sizes.MAX_SIDE:
+            text = f"{name} must be a whole number from 1 to {sizes.MAX_SIDE}, got {text[:40]!r}."
             raise FormatError(path, f"line {node.line}", text)
         sides.append(int(text))
-    if sides[0] * sides[1] > coco_json.MAX_PIXELS:
-        text = f"frames must have at most {coco_json.MAX_PIXELS} pixels."
+    if sides[0] * sides[1] > sizes.MAX_PIXELS:
+        text = f"frames must have at most {sizes.MAX_PIXELS} pixels."
         raise FormatError(path, f"line {node.line}", text)
     return sides[0], sides[1]
 

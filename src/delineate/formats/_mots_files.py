@@ -9,7 +9,7 @@ from pathlib import Path
 
 from delineate import algebra
 from delineate.errors import FormatError
-from delineate.formats import _coco_json as coco_json
+from delineate.formats import _sizes as sizes
 from delineate.image import SUFFIXES, read_label_map
 
 IGNORE_CLASS, IGNORE_ID = 10, 10000
@@ -135,10 +135,7 @@ def _parsed(path: Path) -> Video:
             text = "line must be: frame id class height width runs, got another. Is this another format?"
             raise FormatError(path, where, text)
         frame, id_, kind, height, width = (int(number) for number in match.groups()[:5])
-        if not (1 <= height <= coco_json.MAX_SIDE and 1 <= width <= coco_json.MAX_SIDE):
-            raise FormatError(path, where, f"height and width must be 1 to {coco_json.MAX_SIDE}.")
-        if height * width > coco_json.MAX_PIXELS:
-            raise FormatError(path, where, f"height * width must be at most {coco_json.MAX_PIXELS}.")
+        sizes.checked(path, where, height, width)
         if video.size not in (None, (height, width)):
             text = f"height and width must be {video.size} as before, got {(height, width)}."
             raise FormatError(path, where, text)

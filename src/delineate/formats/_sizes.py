@@ -10,7 +10,7 @@ MAX_SIDE = 2**24
 MAX_PIXELS = 2**32 - 1  # the sum of a mask's run lengths must fit 32 bits
 
 
-def checked(path: Path, where: str, height: object, width: object) -> tuple[int, int]:
+def checked(path: Path, where: str, height: object, width: object, remedy: str = "") -> tuple[int, int]:
     """(height, width) as whole numbers of pixels; numbers such as 480.0 are whole.
 
     Args:
@@ -18,6 +18,7 @@ def checked(path: Path, where: str, height: object, width: object) -> tuple[int,
         where: The place in the file, for the message.
         height: As the file says it.
         width: As the file says it.
+        remedy: What to do, for the message.
 
     Raises:
         FormatError: One is no whole number of 1 to `MAX_SIDE`, or there are more than `MAX_PIXELS` pixels.
@@ -29,6 +30,7 @@ def checked(path: Path, where: str, height: object, width: object) -> tuple[int,
     rows, columns = sides
     if rows is None or columns is None:
         text = f"height and width must be whole numbers of 1 to {MAX_SIDE}, got {height!r:.40} and {width!r:.40}."
+        text += f" {remedy}" if remedy else ""
         raise FormatError(path, where, text)
     if rows * columns > MAX_PIXELS:
         raise FormatError(

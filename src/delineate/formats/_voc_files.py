@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from delineate.errors import FormatError
-from delineate.formats import _coco_json as coco_json
 from delineate.formats import _pictures, _xml
+from delineate.formats import _sizes as sizes
 from delineate.image import SUFFIXES
 from delineate.instances import Instances
 
@@ -189,7 +189,7 @@ def _size(path: Path, node: _xml.Node | None) -> tuple[int, int] | None:
     if not (height.is_integer() and width.is_integer() and min(height, width) >= 1):
         text = f"size must be whole numbers of at least 1, got {height:g} and {width:g}."
         raise FormatError(path, f"line {node.line}", text)
-    if max(height, width) > coco_json.MAX_SIDE or height * width > coco_json.MAX_PIXELS:
+    if max(height, width) > sizes.MAX_SIDE or height * width > sizes.MAX_PIXELS:
         raise FormatError(path, f"line {node.line}", f"size must be smaller, got {height:g} x {width:g}.")
     return int(height), int(width)
 

@@ -35,11 +35,11 @@ from typing import Any
 from delineate import atomic, codecs
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
-from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
 from delineate.formats import _cvat_shapes as cvat_shapes
 from delineate.formats import _cvat_tracks as cvat_tracks
 from delineate.formats import _pictures
+from delineate.formats import _sizes as sizes
 from delineate.formats import _xml as xml
 from delineate.instances import Instances
 from delineate.tracks import tracks as tracks_of
@@ -112,8 +112,8 @@ def read(path: str | Path) -> Dataset:
 
 def _record(path: Path, node: xml.Node, known: cvat_shapes.Labels, notices: Counter[str]) -> Record:
     size = (_side(path, node, "height"), _side(path, node, "width"))
-    if math.prod(size) > coco_json.MAX_PIXELS:
-        text = f"picture must have at most {coco_json.MAX_PIXELS} pixels."
+    if math.prod(size) > sizes.MAX_PIXELS:
+        text = f"picture must have at most {sizes.MAX_PIXELS} pixels."
         raise FormatError(path, f"line {node.line}", text)
     parsed = (cvat_shapes.parse(path, child, None, known, notices) for child in node.children)
     found = [shape for shape in parsed if shape is not None]
@@ -126,8 +126,8 @@ def _record(path: Path, node: xml.Node, known: cvat_shapes.Labels, notices: Coun
 
 def _side(path: Path, node: xml.Node, name: str) -> int:
     value = cvat_shapes.whole(path, node, name)
-    if not 1 <= value <= coco_json.MAX_SIDE:
-        text = f"{name} must be a whole number from 1 to {coco_json.MAX_SIDE}, got {value}."
+    if not 1 <= value <= sizes.MAX_SIDE:
+        text = f"{name} must be a whole number from 1 to {sizes.MAX_SIDE}, got {value}."
         raise FormatError(path, f"line {node.line}", text)
     return value
 

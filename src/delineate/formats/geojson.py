@@ -36,6 +36,7 @@ from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
 from delineate.formats import _json_outline as json_outline
 from delineate.formats import _pictures
+from delineate.formats import _sizes as sizes
 from delineate.formats._json_parts import decoded
 from delineate.image import SUFFIXES, read_size
 from delineate.instances import Instances
@@ -254,13 +255,7 @@ def _size(
         corners = [part.exterior.max(axis=0) for shape in shapes for part in shape]
         width, height = np.max(corners, axis=0).tolist() if corners else (1, 1)
         sides = max(1, math.ceil(height)), max(1, math.ceil(width))
-    height, width = sides
-    if not (1 <= height <= coco_json.MAX_SIDE and 1 <= width <= coco_json.MAX_SIDE):
-        text = f"picture must be 1 to {coco_json.MAX_SIDE} pixels high and wide, got {height} x {width}. Give size="
-        raise FormatError(file, "", f"{text}(height, width), or the transform of a map.")
-    if height * width > coco_json.MAX_PIXELS:
-        raise FormatError(file, "", f"picture must have at most {coco_json.MAX_PIXELS} pixels.")
-    return height, width
+    return sizes.checked(file, "", *sides, "Give size=(height, width), or the transform of a map.")
 
 
 def _instances(

@@ -33,6 +33,7 @@ from delineate.errors import FormatError
 from delineate.formats import _coco_write as coco_write
 from delineate.formats import _json_outline as json_outline
 from delineate.formats import _rings as rings
+from delineate.formats import _sizes as sizes
 from delineate.image import SUFFIXES, read_size
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -46,7 +47,6 @@ SUFFIX = ".json"
 
 _log = logging.getLogger("delineate")
 _KINDS = ("brush", "polygon", "rectangle", "ellipse")
-_MAX_SIDE = 2**24
 _OWN = ("image", "width", "height", "id")
 
 
@@ -197,22 +197,13 @@ def _size(
     said = [(item.get("original_height"), item.get("original_width"), region) for region, item in regions]
     if not said and "height" in data and "width" in data:
         said = [(data["height"], data["width"], where)]
-    sizes = {(_side(path, place, height), _side(path, place, width)) for height, width, place in said}
-    if not sizes and picture is not None and picture.is_file():
+    found = {sizes.checked(path, place, height, width) for height, width, place in said}
+    if not found and picture is not None and picture.is_file():
         return read_size(picture)
-    if len(sizes) != 1:
-        text = f"results must have one original_height and original_width, got {len(sizes)} of them"
+    if len(found) != 1:
+        text = f"results must have one original_height and original_width, got {len(found)} of them"
         raise FormatError(path, where, f"{text}. Put the picture beside the file, if there are none.")
-    height, width = sizes.pop()
-    if height * width >= 2**32:
-        raise FormatError(path, where, f"height * width must be below 2**32, got {height} * {width}.")
-    return height, width
-
-
-def _side(path: Path, where: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_SIDE:
-        raise FormatError(path, where, f"size must be whole numbers of 1 to {_MAX_SIDE}, got {value!r}.")
-    return value
+    return found.pop()
 
 
 def _mask(path: Path, region: str, item: Mapping[str, Any], size: tuple[int, int]) -> Masks:

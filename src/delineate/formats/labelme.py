@@ -41,6 +41,7 @@ from delineate.formats import _coco_write as coco_write
 from delineate.formats import _json_outline as json_outline
 from delineate.formats import _labelme_shapes as labelme_shapes
 from delineate.formats import _pictures
+from delineate.formats import _sizes as sizes
 from delineate.formats._json_parts import decoded
 from delineate.image import read_size
 from delineate.instances import Instances
@@ -188,16 +189,7 @@ def _picture(file: Path, raws: Mapping[str, msgspec.Raw]) -> tuple[Path | None, 
             raise FormatError(file, "imageData", error.message) from error
     if height is None and width is None and path is not None:
         return path, read_size(path)
-    for key, value in (("imageHeight", height), ("imageWidth", width)):
-        if not isinstance(value, int) or not 1 <= value <= coco_json.MAX_SIDE:
-            raise FormatError(
-                file, key, f"must be a whole number from 1 to {coco_json.MAX_SIDE}, got {value}."
-            )
-    assert isinstance(height, int)  # noqa: S101 - for the type checker
-    assert isinstance(width, int)  # noqa: S101
-    if height * width > coco_json.MAX_PIXELS:
-        raise FormatError(file, "imageHeight", f"picture must have at most {coco_json.MAX_PIXELS} pixels.")
-    return path, (height, width)
+    return path, sizes.checked(file, "imageHeight, imageWidth", height, width)
 
 
 def _record(

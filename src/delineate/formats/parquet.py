@@ -27,8 +27,8 @@ from delineate import atomic
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError, MissingExtra
 from delineate.formats import KEEPABLE, _pictures
-from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
+from delineate.formats import _sizes as sizes
 from delineate.instances import Instances
 from delineate.masks import Masks
 
@@ -217,13 +217,7 @@ def _taken(values: NDArray[Any], missing: NDArray[np.bool_], rows: slice) -> NDA
 def _record(
     path: Path, where: str, head: _Head, entry: Mapping[str, Any], columns: Mapping[str, NDArray[Any] | None]
 ) -> Record:
-    size = entry["height"], entry["width"]
-    for side in size:
-        if side is None or not 1 <= side <= coco_json.MAX_SIDE:
-            text = f"height and width must be 1 to {coco_json.MAX_SIDE}, got {size[0]} and {size[1]}."
-            raise FormatError(path, where, text)
-    if size[0] * size[1] > coco_json.MAX_PIXELS:
-        raise FormatError(path, where, f"picture must have at most {coco_json.MAX_PIXELS} pixels.")
+    size = sizes.checked(path, where, entry["height"], entry["width"])
     labels, corners = columns["label"], [columns[name] for name in _BOX]
     found = Instances.empty(size, scored=head.scored)
     if labels is not None:

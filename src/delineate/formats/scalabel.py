@@ -34,6 +34,7 @@ from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
 from delineate.formats import _json_outline as json_outline
 from delineate.formats import _pictures
+from delineate.formats import _sizes as sizes
 from delineate.formats._json_parts import decoded
 from delineate.image import read_size
 from delineate.instances import Instances
@@ -215,11 +216,9 @@ def _size(
         raise FormatError(
             path, where, "size must be known, got none. Put the picture beside it, or give size=."
         )
-    if len(sides) != 2 or not all(1 <= side <= coco_json.MAX_SIDE for side in sides):
-        raise FormatError(path, where, f"height and width must be 1 to {coco_json.MAX_SIDE}, got {sides}.")
-    if sides[0] * sides[1] > coco_json.MAX_PIXELS:
-        raise FormatError(path, where, f"picture must have at most {coco_json.MAX_PIXELS} pixels.")
-    return sides[0], sides[1]
+    if len(sides) != 2:
+        raise FormatError(path, where, f"size must be height and width, got {sides}.")
+    return sizes.checked(path, where, *sides)
 
 
 def _mask(label: _Label, size: tuple[int, int]) -> Masks:

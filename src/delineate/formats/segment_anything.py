@@ -29,6 +29,7 @@ from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
 from delineate.formats import _json_outline as json_outline
 from delineate.formats import _pictures
+from delineate.formats import _sizes as sizes
 from delineate.instances import Instances
 from delineate.masks import Masks
 
@@ -123,11 +124,7 @@ def read(path: str | Path) -> Dataset:
 def _record(file: Path, root: Path, table: class_table.ClassTable) -> Record:
     content = coco_json.load(file, _Content)
     head = _converted(file, "image", content.image, _Picture)
-    size = head.height, head.width
-    for side in size:
-        if not 1 <= side <= coco_json.MAX_SIDE or size[0] * size[1] > coco_json.MAX_PIXELS:
-            text = f"height and width must be 1 to {coco_json.MAX_SIDE}, got {size[0]} and {size[1]}."
-            raise FormatError(file, "image", text)
+    size = sizes.checked(file, "image", head.height, head.width)
     objects = [
         _converted(file, f"annotations[{n}]", one, _Object) for n, one in enumerate(content.annotations)
     ]

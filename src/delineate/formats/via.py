@@ -39,6 +39,7 @@ from delineate.formats import _coco_write as coco_write
 from delineate.formats import _json_outline as json_outline
 from delineate.formats import _pictures
 from delineate.formats import _rings as rings
+from delineate.formats import _sizes as sizes
 from delineate.formats import _yolo_text as yolo_text
 from delineate.image import read_size
 from delineate.instances import Instances
@@ -303,13 +304,7 @@ def _size(
         ] += 1
         corner = np.max([region.ring.max(axis=0) for region in regions], axis=0) if regions else np.ones(2)
         sides = max(1, math.ceil(corner[1])), max(1, math.ceil(corner[0]))
-    for side in sides:
-        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= coco_json.MAX_SIDE:
-            text = f"height and width must be whole numbers from 1 to {coco_json.MAX_SIDE}, got {str(side)[:40]}."
-            raise FormatError(path, where, text)
-    if sides[0] * sides[1] > coco_json.MAX_PIXELS:
-        raise FormatError(path, where, f"picture must have at most {coco_json.MAX_PIXELS} pixels.")
-    return sides[0], sides[1]
+    return sizes.checked(path, where, *sides)
 
 
 def _instances(
