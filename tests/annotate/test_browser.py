@@ -233,6 +233,11 @@ def test_brush_eraser_polygon_and_corners(blank, running, context):
     page.press("Enter")
     page.until("delineate.sheet.items.length === 2")
     assert page.areas()[1] == pytest.approx(1600, abs=90)
+    page.press("+")
+    page.tab.wait_for_selector("#class-dialog[open]")
+    page.tab.keyboard.type("fibre d")
+    page.press("Enter")
+    page.until("delineate.folder.classes.length === 3 && !document.querySelector('dialog[open]')")
     page.press("2")  # the selected polygon becomes dust
     page.press("n")
     page.until("delineate.tool.rings.length === 1")
@@ -247,7 +252,9 @@ def test_brush_eraser_polygon_and_corners(blank, running, context):
     assert page.problems == []
     server.end()
     assert on_disk(blank) == {"a.png": areas}
-    assert coco.read(blank / "annotations.json")[0].instances.labels.tolist() == [0, 1]
+    back = coco.read(blank / "annotations.json")
+    assert back.classes == ("cell", "dust", "fibre d")
+    assert back[0].instances.labels.tolist() == [0, 1]
 
 
 def test_run_lengths_are_those_of_the_library(blank, running, context):

@@ -223,6 +223,8 @@ class Service:
         sessions = self._engine(given.engine or self.engines[0].name)
         found = sessions.ask(number, self.gallery.version(number), Prompt(points, labels, box, mask))
         assert found.masks is not None  # noqa: S101 - for the type checker
+        found = found[found.masks.areas > 0]
+        assert found.masks is not None  # noqa: S101
         scores = [1.0] * len(found) if found.scores is None else found.scores.tolist()
         texts = sheet.counts(found.masks)
         return _json({"candidates": [{"counts": c, "score": s} for c, s in zip(texts, scores, strict=True)]})

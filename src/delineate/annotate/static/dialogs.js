@@ -77,14 +77,15 @@ export function askName(title, given = "") {
   return new Promise((resolve) => {
     const field = element("input", { type: "text", value: given, maxlength: "100", "aria-label": title, autocomplete: "off" });
     let name = null;
-    const take = (event) => {
-      event.preventDefault();
+    const take = () => {
       name = field.value.trim() || null;
       dialog.close();
     };
-    const form = element("form", { method: "dialog", onsubmit: take }, field, element("button", { class: "main" }, "OK"));
+    field.addEventListener("keydown", (event) => event.key === "Enter" && take());
+    const form = element("div", { class: "field" }, field, element("button", { class: "main", onclick: take }, "OK"));
     const dialog = show("class-dialog", title, form);
     dialog.addEventListener("close", () => resolve(name), { once: true });
+    field.focus();
     field.select();
   });
 }
