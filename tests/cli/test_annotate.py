@@ -36,7 +36,8 @@ def test_it_serves_until_it_is_told_to_end(tmp_path):
     ("words", "reason"),
     [
         (("gone",), "FOLDER must be a folder"),
-        ((".", "--model", "none"), "got neither"),
+        ((".", "--model", "none", "--prompt", "none"), "got neither"),
+        ((".", "--prompt", "a", "b", "c"), "got 3 words"),
         ((".", "--model", "nuclae"), "Did you mean 'nuclei'"),
         ((".", "--prompt", "a.onnx", "b.onnx"), "a.onnx"),
     ],

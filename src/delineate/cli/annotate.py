@@ -20,7 +20,7 @@ from delineate.annotate.routes import Service
 from delineate.annotate.server import Server, token
 from delineate.annotate.store import Store
 from delineate.errors import DelineateError, FormatError
-from delineate.prompt import PromptPredictor
+from delineate.prompt import PromptPredictor, embedded
 
 
 def annotate_command(
@@ -37,9 +37,13 @@ def annotate_command(
         ),
     ] = "nuclei",
     prompt: Annotated[
-        tuple[Path, Path] | None,
-        Parameter(help="Encoder and decoder (ONNX) of a promptable model such as SAM, for clicks and boxes."),
-    ] = None,
+        tuple[str, ...],
+        Parameter(
+            consume_multiple=True,
+            help="Promptable model for clicks and boxes: the name of an embedded pair, or the encoder and the decoder "
+            'of one such as SAM (ONNX files); "none". The embedded one by default, where there is one.',
+        ),
+    ] = (),
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="0 takes a free port.")] = 8642,
     browser: Annotated[
@@ -53,8 +57,11 @@ def annotate_command(
     logging.basicConfig(format="%(message)s")
     chooser = None if model == "none" else Chooser.load(model)
     engines: list[Engine] = [] if chooser is None else [chooser]
-    if prompt is not None:
-        engines.insert(0, Promptable(PromptPredictor.load(*prompt), prompt[0].stem))
+    promptable = _promptable(prompt)
+    if promptable is not None:
+        if chooser is not None and promptable.name == chooser.name:
+            promptable.name += " (prompts)"
+        engines.insert(0, promptable)
     if not engines:
         raise DelineateError("annotate: --model or --prompt must name a model, got neither.")
     store = Store(folder, annotations)
@@ -99,6 +106,19 @@ def _serve(server: Server) -> None:
     finally:
         server.server_close()
         server.service.close()
+
+
+def _promptable(words: tuple[str, ...]) -> Promptable | None:
+    """The pair that the words name; without words the embedded one, if there is one."""
+    names = words or embedded()[:1]
+    if not names or names == ("none",):
+        return None
+    if len(names) > 2:
+        raise DelineateError(
+            f"annotate: --prompt must be a name, or an encoder and a decoder, got {len(names)} words."
+        )
+    predictor = PromptPredictor.load(*names)
+    return Promptable(predictor, predictor.card.name if predictor.card else Path(names[0]).stem)
 
 
 def _is_loopback(host: str) -> bool:

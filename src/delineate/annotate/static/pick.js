@@ -205,8 +205,10 @@ export class Click {
     if (mask) {
       mask.rings ??= rings(mask.crop());
       const shape = path(mask.rings);
-      context.fillStyle = "rgba(255,255,255,.32)";
+      context.globalAlpha = 0.5;
+      context.fillStyle = this.refined ? this.app.painter.colour(this.refined) : this.app.colourOf(this.app.label);
       context.fill(shape, "evenodd");
+      context.globalAlpha = 1;
       for (const [style, width, dash] of [
         ["rgba(8,12,20,.85)", 3.5, []],
         ["#fff", 1.8, [7, 5]],
