@@ -3,7 +3,8 @@
 The file takes pictures of any size that the network takes, in batches of any size; those of two-stage networks
 one at a time. The outputs of one-stage networks have the layout of the Ultralytics exports, so that other
 software reads them too; two-stage ones give boxes, scores, labels and mask logits (`postprocess.decode.crops`),
-and are made of ONNX's own operators, RoiAlign and NonMaxSuppression among them. Before it is written it is run with
+and logits of stuff where there are any; semantic ones logits of the classes at their stride. Two-stage ones
+are made of ONNX's own operators, RoiAlign and NonMaxSuppression among them. Before it is written it is run with
 ONNX Runtime and compared with the torch model; how far they are apart is part of the file.
 """
 
@@ -156,6 +157,13 @@ class _Plan(NamedTuple):
     translations: dict[Any, Any]  # operators of ours to ONNX's
 
 
+_HEADS: dict[str, list[str | None]] = {
+    "output0": ["batch", None, "anchors"],
+    "output1": ["batch", None, "mask_height", "mask_width"],
+}
+_LOGITS: dict[str, list[str | None]] = {"logits": ["batch", None, None, None]}
+
+
 def _plan(model: nn.Module) -> _Plan:
     fused = cast("Exportable", copy.deepcopy(model)).fuse()
     stride = models.largest_stride(model)
@@ -164,23 +172,25 @@ def _plan(model: nn.Module) -> _Plan:
     pictures = ["batch", None, "height", "width"]
     if not models.takes_sizes(model):
         batch = torch.export.Dim("batch", min=1, max=4096)
+        given = _HEADS if models.family(model).DECODE == "prototypes" else _LOGITS
         return _Plan(
             _Wrapper(fused).eval(),
             {"images": torch.rand(2, 3, height, width)},
             {"images": {0: batch, 2: sides[0], 3: sides[1]}},
-            {
-                "images": pictures,
-                "output0": ["batch", None, "anchors"],
-                "output1": ["batch", None, "mask_height", "mask_width"],
-            },
+            {"images": pictures, **given},
             {},
         )
-    from delineate.models._rcnn_export import Graph, translations
+    from delineate.models._rcnn_export import Graph, PanopticGraph, translations
 
-    graph = Graph(cast("Any", fused))
     axes = {"boxes": 3, "scores": 2, "labels": 2, "masks": 4}
-    if not graph.model.config.masks:
-        del axes["masks"]
+    graph: nn.Module
+    if models.family(model).DECODE == "panoptic":
+        graph = PanopticGraph(cast("Any", fused))
+        axes["semantic"] = 4
+    else:
+        graph = Graph(cast("Any", fused))
+        if not graph.model.config.masks:
+            del axes["masks"]
     return _Plan(
         graph,
         {"images": torch.rand(1, 3, height, width), SIZES: torch.tensor([[height, width]])},
@@ -297,18 +307,24 @@ def _self_test(model: nn.Module, content: bytes) -> float:
     for (name, have), want in zip(found.items(), expected, strict=False):
         if want.shape != have.shape:
             raise RuntimeFailure(f"export: {name} must have shape {tuple(want.shape)}, got {have.shape}")
-    scores, got = expected[0].numpy(), next(iter(found.values()))
-    if SIZES in inputs:
-        scores, got = expected[1].numpy(), found["scores"]
-    else:
-        classes = slice(4, 4 + cast("Any", model).config.classes)
-        scores, got = scores[:, classes], got[:, classes]
-    drift = float(np.abs(scores - got).max())
+    scores = _class_scores(model, [part.numpy() for part in expected])
+    drift = float(np.abs(scores - _class_scores(model, list(found.values()))).max())
     if not drift <= _TOLERANCE:
         raise RuntimeFailure(
             f"export: class scores must agree within {_TOLERANCE}, they differ by {drift:.3g}"
         )
     return drift
+
+
+def _class_scores(model: nn.Module, outputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """All probabilities in the outputs of a network."""
+    kind = models.family(model).DECODE
+    if kind == "prototypes":
+        return np.asarray(outputs[0][:, 4 : 4 + cast("Any", model).config.classes])
+    flat = [] if kind == "semantic" else [outputs[1].ravel()]
+    if kind in ("semantic", "panoptic"):
+        flat.append(torch.from_numpy(outputs[-1]).softmax(1).numpy().ravel())
+    return np.concatenate(flat)
 
 
 @torch.inference_mode()

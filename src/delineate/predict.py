@@ -17,8 +17,10 @@ from delineate.errors import RuntimeFailure, WeightsError
 from delineate.image import read_image, to_rgb8
 from delineate.instances import Instances
 from delineate.modelfile import SIZES, Card, Preprocess, read_card
+from delineate.panoptic import Panoptic
 from delineate.postprocess import decode
 from delineate.postprocess.decode import Placement, Thresholds
+from delineate.postprocess.panoptic import Rules, panoptic
 from delineate.runtimes import Runtime
 
 __all__ = ["Card", "Picture", "Pictures", "Placement", "Predictor", "Preprocess", "Thresholds", "embedded"]
@@ -117,19 +119,43 @@ class Predictor:
             return [self._predict(picture) for picture in pictures]
         return self._predict(pictures)
 
-    def _predict(self, picture: Picture) -> Instances:
-        if isinstance(picture, np.ndarray):
-            if not picture.size:
-                raise ValueError(f"Predictor.predict: a picture must have pixels, got shape {picture.shape}")
-            image = to_rgb8(picture)
-        elif isinstance(picture, str | Path | bytes):
-            image = read_image(picture)
-        else:
-            raise TypeError(
-                "Predictor.predict: a picture must be a path, bytes or an array, "
-                f"got {type(picture).__name__}"
+    def panoptic(self, picture: Picture, rules: Rules | None = None) -> Panoptic:
+        """The panoptic picture of a model that finds things and stuff.
+
+        Args:
+            picture: As `predict` takes one.
+            rules: What becomes a segment; None = the published rules.
+
+        Returns:
+            Segments on a canvas of the picture's own size; labels from the number of `classes` on are stuff.
+
+        Raises:
+            WeightsError: The model knows no stuff, or its outputs are not what the file promised.
+            FormatError: The file is missing, damaged or not a picture.
+            RuntimeFailure: The runtime failed.
+        """
+        if self.decode != "panoptic":
+            raise WeightsError(f"{self.source}: must be a panoptic model, got one that gives {self.decode}")
+        image = self.preprocess.stretched(_pixels(picture))
+        size = image.shape[0], image.shape[1]
+        plain = msgspec.structs.replace(self.preprocess, stretch=None)
+        tensor, placement = plain.apply(image, threads=self._threads)
+        try:
+            return panoptic(
+                self._run(tensor, plain.place(size)[1]),
+                placement=placement,
+                size=size,
+                input_size=tensor.shape[2:],
+                thresholds=self.thresholds,
+                classes=len(self.classes),
+                rules=rules,
+                threads=self._threads,
             )
-        found = self.preprocess.segment(image, self._find, threads=self._threads)
+        except (ValueError, TypeError) as error:
+            raise WeightsError(f"{self.source}: {error}") from error
+
+    def _predict(self, picture: Picture) -> Instances:
+        found = self.preprocess.segment(_pixels(picture), self._find, threads=self._threads)
         return found if self._most is None else found[: self._most]
 
     def _find(self, tensor: NDArray[np.float32], placement: Placement, size: tuple[int, int]) -> Instances:
@@ -175,6 +201,19 @@ class Predictor:
 
     def __repr__(self) -> str:
         return f"Predictor({self.source!r}, classes={len(self.classes)}, licence={self.licence!r})"
+
+
+def _pixels(picture: Picture) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB."""
+    if isinstance(picture, np.ndarray):
+        if not picture.size:
+            raise ValueError(f"Predictor.predict: a picture must have pixels, got shape {picture.shape}")
+        return to_rgb8(picture)
+    if isinstance(picture, str | Path | bytes):
+        return read_image(picture)
+    raise TypeError(
+        f"Predictor.predict: a picture must be a path, bytes or an array, got {type(picture).__name__}"
+    )
 
 
 def embedded() -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from delineate import download, models
 from delineate.errors import DownloadError
 from delineate.export import export
 from delineate.modelfile import Preprocess
-from delineate.models._coco_names import CLASSES
+from delineate.models._coco_names import CLASSES, VOC
 from delineate.postprocess.decode import Thresholds
 
 PERMISSIVE = frozenset({"Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "MIT"})
@@ -110,7 +110,7 @@ def checkpoint(
 
 
 def load(name: str, path: str | Path) -> models.Loaded:
-    """The torch model of a published checkpoint, with COCO's class names where the file has none.
+    """The torch model of a published checkpoint, with COCO's or Pascal VOC's class names where the file has none.
 
     Args:
         name: One of `names`; a detector.
@@ -123,7 +123,8 @@ def load(name: str, path: str | Path) -> models.Loaded:
     found = find(name)
     if models.takes_prompts(name.partition("-")[0]):
         raise ValueError(f"published: {name} takes prompts and knows no classes. Use models.load_weights")
-    classes = CLASSES if found.weights.classes == len(CLASSES) and not name.startswith("yolo") else ()
+    known = () if name.startswith("yolo") else (CLASSES, VOC)
+    classes = next((names for names in known if len(names) == found.weights.classes), ())
     return models.load(path, found.model, classes)
 
 

@@ -7,16 +7,20 @@ import dataclasses
 import msgspec
 import numpy as np
 import pytest
+from synthetic import nuclei
 
 torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 
 from delineate import models
+from delineate.errors import WeightsError
+from delineate.export import export
 from delineate.masks import Masks
 from delineate.models import Target, fcn
 from delineate.models._semantic import UNKNOWN, class_maps, pixel_loss
-from delineate.postprocess.decode import Placement
+from delineate.postprocess.decode import Placement, Thresholds
 from delineate.postprocess.panoptic import Rules, combine
 from delineate.postprocess.semantic import class_map
+from delineate.predict import Predictor
 
 PUBLISHED = {"r50": 35_322_218, "r101": 54_314_346}
 TWINS = {"r50": "fcn_resnet50", "r101": "fcn_resnet101"}
@@ -118,8 +122,6 @@ def test_a_class_map_becomes_a_panoptic_picture_of_stuff():
 
 
 def thresholds(score):
-    from delineate.postprocess.decode import Thresholds
-
     return Thresholds(score=score)
 
 
@@ -162,3 +164,32 @@ def test_losses_are_those_of_torchvisions_recipe():
     for name, part, weight in (("mask", "out", 1), ("auxiliary", "aux", 0.5)):
         loss = torch.nn.functional.cross_entropy(want[part], maps, ignore_index=UNKNOWN)
         torch.testing.assert_close(found[name], weight * loss, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_exported_file_agrees(tmp_path):
+    pytest.importorskip("onnx", reason="export needs the extra [torch]")
+    torch.manual_seed(0)
+    model = models.build("fcn-test").eval()
+    torch.nn.init.normal_(model.classifier[4].weight, std=2)
+    image = nuclei(2, (61, 83), 6)[0]
+    given = model.config.preprocess
+    parity = export(
+        model,
+        tmp_path / "fcn.onnx",
+        preprocess=msgspec.structs.replace(given, multiple=1),
+        classes=["a", "b"],
+        thresholds=thresholds(0.0),
+        licence="Apache-2.0",
+        provenance={},
+        samples=[image],
+    )
+    assert parity.self_test < 1e-5
+    assert parity.instances > 0
+    assert parity.unmatched == 0
+    assert parity.mask_iou_min > 0.99
+    predictor = Predictor(tmp_path / "fcn.onnx")
+    assert predictor.decode == "semantic"
+    assert len(predictor.predict(image)) == parity.instances
+    with pytest.raises(WeightsError, match="must be a panoptic model, got one that gives semantic"):
+        predictor.panoptic(image)

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 from torch.nn import functional as F  # noqa: N812
 
 from delineate import models
+from delineate.export import export
 from delineate.masks import Masks
 from delineate.models import Target, mask_rcnn, panoptic_fpn
 from delineate.models._semantic import UNKNOWN, class_maps
@@ -21,6 +22,7 @@ from delineate.models.panoptic_fpn import segment_panoptic
 from delineate.postprocess.decode import Placement, Thresholds, crops
 from delineate.postprocess.panoptic import Rules, combine, panoptic
 from delineate.postprocess.semantic import class_map
+from delineate.predict import Predictor
 
 NAMES = ("p2.0", "p3.0", "p4.0", "p4.2", "p5.0", "p5.2", "p5.4")
 """The branch's convolutions in detectron2's files; odd places are upsampling."""
@@ -195,3 +197,33 @@ def test_stuff_is_learned(model):
     with torch.no_grad():
         cells = model(image).semantic[0].argmax(0)
     assert (cells == truth[::4, ::4]).float().mean() > 0.9
+
+
+@pytest.mark.slow
+def test_the_exported_file_agrees(model, tmp_path):
+    pytest.importorskip("onnx", reason="export needs the extra [torch]")
+    image = nuclei(3, (50, 70), 4, radius=(4, 9))[0]
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if name.endswith("cls_score.weight"):
+                value.sub_(value.mean(1, keepdim=True)).mul_(20)
+    thresholds, rules = Thresholds(score=0.05, max_detections=20), Rules(score=0.1, stuff_area=3)
+    parity = export(
+        model,
+        tmp_path / "panoptic.onnx",
+        preprocess=model.config.preprocess,
+        classes=["a", "b"],
+        thresholds=thresholds,
+        licence="Apache-2.0",
+        provenance={},
+        samples=[image],
+    )
+    assert parity.self_test < 1e-4
+    assert parity.unmatched == 0
+    predictor = Predictor(tmp_path / "panoptic.onnx")
+    found = predictor.panoptic(image, rules)
+    want = segment_panoptic(model, image, model.config.preprocess, thresholds, rules)
+    assert (found.map == want.map).mean() > 0.99
+    assert found.labels.tolist() == want.labels.tolist()
+    np.testing.assert_allclose(found.scores, want.scores, atol=1e-3)
+    assert len(predictor.predict(image)) == parity.instances

@@ -14,3 +14,9 @@ CLASSES: tuple[str, ...] = (
     *("remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator"),
     *("book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush"),
 )
+
+VOC: tuple[str, ...] = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
+    *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+"""The 20 classes of Pascal VOC, in their order; what torchvision's semantic networks predict."""

@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812  (the name that everybody kno
 
 from delineate.models._rcnn_heads import Regions, levels_of
 from delineate.models.mask_rcnn import MaskRCNN
+from delineate.models.panoptic_fpn import PanopticFPN
 from delineate.nn.box_coding import clip, decode
 from delineate.nn.nms import nms
 from delineate.nn.roi_align import roi_align
@@ -95,10 +96,12 @@ class Graph(nn.Module):
         self.model = model.eval()
         self.model.pool = self._pool  # type: ignore[method-assign]
 
-    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, images: Tensor, sizes: Tensor, features: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, ...]:
         """As `MaskRCNN.export`, for images (1, 3, H, W) and sizes (1, 2); without masks there are three outputs."""
         model, heads = self.model, self.model.config.heads
-        features = model.features(images)
+        features = model.features(images) if features is None else features
         boxes, scores = self._propose(features, images, sizes)
         regions = Regions(boxes, torch.zeros_like(scores, dtype=torch.int64))
         found, offsets, regions = model.classify(features, regions, sizes)
@@ -150,6 +153,19 @@ class Graph(nn.Module):
         )  # no ties: their order is not ONNX's
         order = keys.topk(count, largest=False).indices
         return pooled[order.topk(count, largest=False).indices]
+
+
+class PanopticGraph(nn.Module):
+    """`Graph` of a Panoptic FPN's detector, with its branch for stuff."""
+
+    def __init__(self, model: PanopticFPN) -> None:
+        super().__init__()
+        self.detector, self.branch = Graph(model.detector), model.sem_seg_head.eval()
+
+    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+        """As `PanopticFPN.export`, for images (1, 3, H, W) and sizes (1, 2)."""
+        features = self.detector.model.features(images)
+        return *self.detector(images, sizes, features), self.branch(features)
 
 
 def _sized(boxes: Tensor, scores: Tensor, smallest: float) -> Tensor:
