@@ -3,13 +3,21 @@
 # ruff: noqa: E402  (torch is optional)
 
 import dataclasses
+import json
 import pickle
+import sys
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="models need the extra [torch]")
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+sys.path.insert(0, str(GOLDEN))
+
+import mask_rcnn_scene as scene
 
 from delineate import models
 from delineate.errors import WeightsError
@@ -440,3 +448,38 @@ def test_a_cascade_averages_its_stages():
     torch.testing.assert_close(outputs.scores[0, 0], best, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(outputs.boxes[0, 0], boxes[place], rtol=1e-4, atol=1e-3)
     assert int(outputs.labels[0, 0]) == int(mean[place].argmax())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", scene.KINDS)
+def test_torchvision_found_the_same(kind):
+    """Outputs written by tests/golden/make_mask_rcnn.py."""
+    config = mask_rcnn.VARIANTS["r50_fpn" if kind == "v1" else "r50_fpn_v2"]
+    heads = dataclasses.replace(
+        config.heads,
+        box_hidden=scene.HIDDEN,
+        box_convolutions=0 if kind == "v1" else 2,
+        mask_convolutions=2,
+        choice=config.heads.choice._replace(score=0.0, detections=scene.DETECTIONS),
+    )
+    backbone = dataclasses.replace(config.backbone, blocks=(1, 1, 1, 1), norm="batch", eps=1e-5)
+    model = mask_rcnn.build(
+        dataclasses.replace(config, classes=scene.CLASSES, heads=heads, backbone=backbone)
+    )
+    state = model.state_dict()
+    values = scene.fill({name: tuple(value.shape) for name, value in state.items()})
+    model.load_state_dict(state | {name: torch.from_numpy(value) for name, value in values.items()})
+    outputs = model.eval()(torch.from_numpy(scene.images()), torch.tensor(scene.SIZES))
+    for index, want in enumerate(json.loads((GOLDEN / "mask_rcnn.json").read_text())[kind]):
+        assert int((outputs.proposals[index].abs().sum(1) > 0).sum()) == want["count"]
+        masks = outputs.masks[index].sigmoid()
+        found = {
+            "proposals": outputs.proposals[index][:5],
+            "boxes": outputs.boxes[index],
+            "scores": outputs.scores[index],
+            "labels": outputs.labels[index],
+            "masks": masks.mean((1, 2)),
+            "spread": masks.std((1, 2)),
+        }
+        for name, value in found.items():
+            np.testing.assert_allclose(value.numpy(), want[name], rtol=1e-4, atol=1e-4, err_msg=name)

@@ -106,7 +106,7 @@ def test_batches_give_the_same(shared, variant):
         close(outputs.boxes[index], want["boxes"])
         close(outputs.scores[index], want["scores"])
         assert (outputs.labels[index] + 1).tolist() == want["labels"].tolist()
-        assert want["labels"].unique().numel() > 2
+        assert want["labels"].unique().numel() > 1
         if "masks" in want:
             close(outputs.masks[index].sigmoid(), want["masks"][:, 0])
 
