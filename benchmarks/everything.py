@@ -48,7 +48,7 @@ def ours(size, points):
             "iou_predictions": np.concatenate((ious[:, :1], ious), 1),
         }
 
-    predictor = PromptPredictor(lambda arrays: embedding, decode, side=SIDE, batch=4)
+    predictor = PromptPredictor(lambda _: embedding, decode, side=SIDE, batch=4)
     image = picture(size)
     return lambda: len(segment_everything(predictor, image, Options(points=points, stability=0.5)))
 
@@ -79,18 +79,20 @@ class StandIn:
         from segment_anything.modeling import Sam
 
         self.torch = torch
-        self.image_encoder = lambda pixels: torch.zeros(1, 1, 64, 64)
+        self.image_encoder = lambda _: torch.zeros(1, 1, 64, 64)
         self.image_encoder.img_size = SIDE
-        self.prompt_encoder = lambda points, boxes, masks: (points[0], None)
+        self.prompt_encoder = lambda points, **_: (points[0], None)
         self.prompt_encoder.get_dense_pe = lambda: None
         self.postprocess_masks = lambda *given: Sam.postprocess_masks(self, *given)
 
     def preprocess(self, pixels):
+        """Pad to the input's side."""
         return self.torch.nn.functional.pad(
             pixels.float(), (0, SIDE - pixels.shape[3], 0, SIDE - pixels.shape[2])
         )
 
     def mask_decoder(self, sparse_prompt_embeddings, **_):
+        """Blobs around the first points."""
         logits, ious = blobs(sparse_prompt_embeddings[:, 0].numpy())
         return self.torch.from_numpy(logits), self.torch.from_numpy(ious)
 
@@ -133,9 +135,8 @@ def main():
             flush=True,
         )
     first, second = rows[f"segment-anything {given.points}"], rows[f"delineate {given.points}"]
-    print(
-        f"time {first['cpu'] / second['cpu']:.1f} times less, memory {first['megabytes'] / max(second['megabytes'], 1):.1f} times less"
-    )
+    times, memory = (first[key] / max(second[key], 1e-3) for key in ("cpu", "megabytes"))
+    print(f"{times:.1f} times less time, {memory:.1f} times less memory")
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1))
 
