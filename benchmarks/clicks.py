@@ -31,10 +31,14 @@ TOLERANCES = (4, 8, 16, 32)
 
 
 def thickest(region):
-    """x, y of the pixel that is farthest from the border of a region."""
-    depth = distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(depth.argmax(), region.shape)
-    return float(column), float(row)
+    """x, y of the pixel that is farthest from the border of a region, and how far that is (0 without pixels)."""
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    if not len(rows):
+        return (0.0, 0.0), 0.0
+    part = np.pad(region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
+    depth = distance_transform_edt(part)
+    row, column = np.unravel_index(depth.argmax(), depth.shape)
+    return (float(column + columns[0] - 1), float(row + rows[0] - 1)), float(depth.max())
 
 
 def iou(found, truth):
@@ -48,18 +52,17 @@ def best(found):
 def interact(predictor, truth, rng):
     """IoU after each click, of a click anywhere, and of the box."""
     row = {}
-    points, labels = [thickest(truth)], [1]
+    points, labels = [thickest(truth)[0]], [1]
     found = best(predictor.predict(points, labels, keep_logits=True))
     for number in range(1, CLICKS + 1):
         mask = found.masks.to_dense()[0]
         row[f"{number}"] = iou(mask, truth)
         if number == CLICKS:
             break
-        missed, extra = truth & ~mask, mask & ~truth
-        depths = [distance_transform_edt(np.pad(region, 1)).max() for region in (missed, extra)]
-        if max(depths) > 0:
-            points.append(thickest(missed if depths[0] >= depths[1] else extra))
-            labels.append(int(depths[0] >= depths[1]))
+        (missed, deep), (extra, beyond) = thickest(truth & ~mask), thickest(mask & ~truth)
+        if max(deep, beyond) > 0:
+            points.append(missed if deep >= beyond else extra)
+            labels.append(int(deep >= beyond))
         hint = found.extras["logits"]
         found = predictor.predict(points, labels, mask=hint, multimask=False, keep_logits=True)
     rows, columns = np.nonzero(truth)
@@ -103,6 +106,7 @@ def cut(image, truth):
 
 
 def measure(predictor: PromptPredictor, dataset: Dataset, instances: Predictor | None, peers: bool):
+    """One row of IoUs per object, with the kind of its picture."""
     rows = []
     for index, record in enumerate(dataset):
         rng = np.random.default_rng((7, index))
@@ -114,26 +118,30 @@ def measure(predictor: PromptPredictor, dataset: Dataset, instances: Predictor |
         found = instances.predict(image) if instances else None
         for which in rng.permutation(known)[:OBJECTS]:
             truth = masks[[int(which)]].to_dense()[0]
-            row = interact(predictor, truth, rng)
-            x, y = thickest(truth)
+            row = {"kind": record.attributes.get("modality"), **interact(predictor, truth, rng)}
+            (x, y), _ = thickest(truth)
             if found is not None:
-                hits = found.masks.to_dense()[:, int(y), int(x)]
-                chosen = np.flatnonzero(hits)
-                row["instance model"] = (
-                    iou(found.masks[[int(chosen[found.scores[chosen].argmax()])]].to_dense()[0], truth)
-                    if len(chosen)
-                    else 0.0
-                )
+                row["instance model"] = iou(under(found, x, y, truth.shape), truth)
             if peers:
                 for tolerance in TOLERANCES:
                     row[f"flood fill {tolerance}"] = iou(flooded(image, (x, y), tolerance), truth)
                 row["GrabCut, box"] = iou(cut(image, truth), truth)
             rows.append(row)
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    floods = [means.pop(name) for name in list(means) if name.startswith("flood fill")]
-    if floods:
-        means["flood fill"] = max(floods)
-    return {"objects": len(rows), **means}
+    return rows
+
+
+def under(found, x, y, size):
+    """The mask of the best instance under a click."""
+    chosen = np.flatnonzero(found.masks.to_dense()[:, int(y), int(x)])
+    if not len(chosen):
+        return np.zeros(size, bool)
+    return found.masks[[int(chosen[found.scores[chosen].argmax()])]].to_dense()[0]
+
+
+def means(rows):
+    found = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "kind"}
+    floods = [found.pop(name) for name in list(found) if name.startswith("flood fill")]
+    return {"objects": len(rows), **found, **({"flood fill": max(floods)} if floods else {})}
 
 
 def main():
@@ -147,22 +155,21 @@ def main():
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     predictor = PromptPredictor.load(*given.model)
-    sets = {}
-    if given.nuclei:
-        truth = coco.read(given.nuclei / "val.json")
-        sets["nuclei"] = truth
-        for kind in sorted({str(record.attributes["modality"]) for record in truth}):
-            sets[kind] = truth.filter(lambda record, kind=kind: record.attributes["modality"] == kind)
-    if given.facades:
-        sets["facades"] = coco.read(given.facades / "val.json")
-    if given.generated:
-        sets["generated"] = coco.read(given.generated)
-    rows = {}
-    for name, dataset in sets.items():
+    files = {
+        "nuclei": given.nuclei and given.nuclei / "val.json",
+        "facades": given.facades and given.facades / "val.json",
+        "generated": given.generated,
+    }
+    table = {}
+    for name, path in files.items():
+        if path is None:
+            continue
+        dataset = coco.read(path)
         part = Dataset(tuple(dataset)[:: given.step], dataset.classes)
-        cells = given.nuclei is not None and name not in ("facades", "generated")
-        rows[name] = measure(predictor, part, Predictor("nuclei") if cells else None, not given.no_peers)
-        print(name, json.dumps({key: round(value, 3) for key, value in rows[name].items()}), flush=True)
+        rows = measure(predictor, part, Predictor("nuclei") if name == "nuclei" else None, not given.no_peers)
+        table[name] = means(rows)
+        for kind in sorted({row["kind"] for row in rows} - {None}):
+            table[kind] = means([row for row in rows if row["kind"] == kind])
     columns = [
         "objects",
         "1",
@@ -175,15 +182,15 @@ def main():
         "flood fill",
         "GrabCut, box",
     ]
-    print("\n| held-out part | " + " | ".join(columns) + " |")
+    print("| held-out part | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
-    for name, row in rows.items():
+    for name, row in table.items():
         cells = [
             f"{row[key]:.3f}" if isinstance(row.get(key), float) else str(row.get(key, "")) for key in columns
         ]
         print(f"| {name} | " + " | ".join(cells) + " |")
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=1))
+        given.json.write_text(json.dumps(table, indent=1))
 
 
 if __name__ == "__main__":
