@@ -16,10 +16,12 @@ from networks import instant_export
 torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 
 from delineate import Predictor, download, models, published
-from delineate.errors import DownloadError, WeightsError
+from delineate.errors import DownloadError, RuntimeFailure, WeightsError
 from delineate.export import export
-from delineate.models import Weights, mask_rcnn, yolo_seg
+from delineate.export_prompts import export_promptable
+from delineate.models import Weights, mask_rcnn, sam, yolo_seg
 from delineate.models._coco_names import CLASSES
+from delineate.prompt import PromptPredictor
 
 
 @pytest.fixture
@@ -193,3 +195,28 @@ def test_what_is_prepared_is_what_the_checkpoint_saw(server, monkeypatch, tiny):
     assert seen["preprocess"] == tiny.config.preprocess
     assert seen["classes"] == CLASSES
     inspect.signature(export).bind(tiny, "a.onnx", **seen)
+
+
+def test_a_promptable_model_becomes_a_pair(server, monkeypatch):
+    torch.manual_seed(0)
+    model = models.build("sam-test")
+    monkeypatch.setitem(sam.VARIANTS, "tiny", sam.VARIANTS["test"])
+    offer(server, monkeypatch, sam, saved(model.state_dict()), classes=0)
+    path = published.checkpoint("sam-tiny")
+    with pytest.raises(WeightsError, match="download"):
+        PromptPredictor.load("sam-tiny")
+    seen = []
+
+    def instant(network, encoder, decoder, *, card, half):
+        assert torch.equal(network.state_dict()["image_encoder.pos_embed"], model.image_encoder.pos_embed)
+        encoder.write_bytes(b"first")
+        decoder.write_bytes(b"second")
+        seen.append((card.name, card.licence, card.provenance["model"], half))
+
+    inspect.signature(export_promptable).bind(model, path, path, card=None, half=False)
+    monkeypatch.setattr(published, "export_promptable", instant)
+    assert published.prepare("sam-tiny", path) == download.model_location("sam-tiny_encoder")
+    assert published.prepare("sam-tiny", path).read_bytes() == b"first"
+    assert seen == [("sam-tiny", "BSD-3-Clause", "sam-tiny", False)]
+    with pytest.raises(RuntimeFailure, match="must be an ONNX model"):  # it was found
+        PromptPredictor.load("sam-tiny")

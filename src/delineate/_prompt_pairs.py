@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import msgspec
 
+from delineate import download
 from delineate._foreign_models import LONGEST
 from delineate.errors import RuntimeFailure, WeightsError
 from delineate.runtimes import Runtime, load
@@ -104,12 +105,24 @@ def _contents(encoder: str | Path | bytes, decoder: str | Path | bytes | None) -
             given if isinstance(given, bytes) else Path(given).read_bytes() for given in (encoder, decoder)
         )
         return first, second
+    ready = _ready(str(encoder))
+    if encoder not in embedded() and ready is not None:
+        return ready
     if encoder not in embedded():
         close = difflib.get_close_matches(str(encoder), embedded(), n=1)
         raise WeightsError(
             f"PromptPredictor.load: encoder without decoder must name an embedded pair "
-            f"({', '.join(embedded()) or 'none in this build'}), got {encoder!r:.80}."
-            + (f" Did you mean {close[0]!r}?" if close else "")
+            f"({', '.join(embedded()) or 'none in this build'}) or one that `delineate models download` made "
+            f"ready, got {encoder!r:.80}." + (f" Did you mean {close[0]!r}?" if close else "")
         )
     first, second = ((_folder() / f"{encoder}{end}").read_bytes() for end in _ENDS)
     return first, second
+
+
+def _ready(name: str) -> tuple[bytes, bytes] | None:
+    """The pair that was made from a published checkpoint."""
+    try:
+        first, second = (download.model_location(name + Path(end).stem) for end in _ENDS)
+    except ValueError:  # no name
+        return None
+    return (first.read_bytes(), second.read_bytes()) if first.is_file() and second.is_file() else None

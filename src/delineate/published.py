@@ -1,10 +1,12 @@
-"""Models that others have trained: their files fetched, read, and made into files that `Predictor` takes.
+"""Models that others have trained: their files fetched, read, and made into files that predictors take.
 
 ::
 
     path = published.checkpoint("mask_rcnn-r50_fpn")  # downloads at the first time
     published.prepare("mask_rcnn-r50_fpn", path)  # an ONNX file in the cache, made at the first time
     Predictor("mask_rcnn-r50_fpn")  # from now on, without torch
+
+Those that take prompts become pairs of files: ``PromptPredictor.load("sam-vit_b")``.
 
 Weights have licences of their own. Those under a licence that asks for more than attribution are fetched only
 for a caller who names that licence.
@@ -15,14 +17,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from delineate import download, models
 from delineate.errors import DownloadError
 from delineate.export import export
+from delineate.export_prompts import export_promptable
 from delineate.modelfile import Preprocess
 from delineate.models._coco_names import CLASSES, VOC
 from delineate.postprocess.decode import Thresholds
+from delineate.prompt import PromptCard
+
+if TYPE_CHECKING:
+    from delineate.models.sam import Sam
 
 PERMISSIVE = frozenset({"Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "MIT"})
 """Licences of weights that ask for attribution at most."""
@@ -129,13 +136,13 @@ def load(name: str, path: str | Path) -> models.Loaded:
 
 
 def prepare(name: str, path: str | Path) -> Path:
-    """The ONNX file of a published checkpoint, made at the first time.
+    """The ONNX file of a published checkpoint, made at the first time; of a promptable one, that of the encoder.
 
-    From then on ``Predictor(name)`` takes it, without torch. It is checked against the torch model before it is
-    kept, and made anew by another version of this package.
+    From then on ``Predictor(name)`` or ``PromptPredictor.load(name)`` takes it, without torch. It is checked
+    against the torch model before it is kept.
 
     Args:
-        name: One of `names`; a detector.
+        name: One of `names`.
         path: Its file, as `checkpoint` gives it.
 
     Raises:
@@ -143,10 +150,13 @@ def prepare(name: str, path: str | Path) -> Path:
         RuntimeFailure: If the exported network does not agree with the model.
         WeightsError: If the file does not fit.
     """
+    found = find(name)
+    provenance = {"name": name, "model": found.model, "source": found.weights.url}
+    if models.takes_prompts(name.partition("-")[0]):
+        return _prepare_pair(found, Path(path), provenance)
     target = download.model_location(name)
     if target.is_file():
         return target
-    found = find(name)
     loaded = load(name, path)
     config: Any = loaded.model.config
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -157,6 +167,19 @@ def prepare(name: str, path: str | Path) -> Path:
         classes=loaded.classes,
         thresholds=Thresholds(),
         licence=found.weights.licence,
-        provenance={"name": name, "model": found.model, "source": found.weights.url},
+        provenance=provenance,
     )
     return target
+
+
+def _prepare_pair(found: Published, path: Path, provenance: dict[str, Any]) -> Path:
+    """Encoder and decoder; the largest with weights of half the width, as a file of this kind ends at 2 GiB."""
+    encoder, decoder = (download.model_location(f"{found.name}_{part}") for part in ("encoder", "decoder"))
+    if encoder.is_file() and decoder.is_file():
+        return encoder
+    model = models.build(found.model)
+    models.load_weights(model, path)
+    encoder.parent.mkdir(parents=True, exist_ok=True)
+    card = PromptCard(name=found.name, licence=found.weights.licence, provenance=provenance)
+    export_promptable(cast("Sam", model), encoder, decoder, card=card, half=path.stat().st_size > 2 * 10**9)
+    return encoder

@@ -38,9 +38,9 @@ def ready(model: str, accepted: str, *, offline: bool) -> None:
         return
     if importlib.util.find_spec("torch") is None:
         raise MissingExtra("torch", "torch")
-    from delineate import published
+    from delineate import models, published
 
-    if model in published.names():
+    if model in published.names() and not models.takes_prompts(model.partition("-")[0]):
         prepare(model, fetch(model, accepted, offline=offline))
 
 
@@ -73,7 +73,7 @@ def fetch(name: str, accepted: str, *, offline: bool = False) -> Path:
 
 
 def prepare(name: str, checkpoint: Path) -> Path:
-    """The ONNX file of a detector, made from its checkpoint at the first time."""
+    """The ONNX file (of promptable models the encoder), made from the checkpoint at the first time."""
     from delineate import published
 
     console = Console(stderr=True)

@@ -55,11 +55,8 @@ def models_command(
 
 
 def _download(name: str, accepted: str) -> None:
-    from delineate import models
-
     path = fetch(name, accepted)
-    if not models.takes_prompts(name.partition("-")[0]):
-        prepare(name, path)
+    prepare(name, path)
     sys.stdout.write(f"{name}  {path}\n")
 
 
