@@ -21,6 +21,7 @@ import mask_rcnn_scene as scene
 
 from delineate import models
 from delineate.errors import WeightsError
+from delineate.masks import Masks
 from delineate.models import mask_rcnn
 from delineate.models._rcnn_heads import Regions
 from delineate.nn import spinenet, swin
@@ -162,6 +163,22 @@ def test_spinenet_brings_its_own_pyramid():
     )
     with pytest.raises(ValueError, match="multiples of 128"):
         model(torch.zeros(1, 3, 128, 192))
+
+
+@pytest.mark.parametrize("variant", ["swin_t", "swinv2_t", "cascade_swin_b", "spinenet_49s"])
+def test_every_kind_of_backbone_learns(variant):
+    torch.manual_seed(0)
+    model = mask_rcnn.build(small(variant)).train()
+    side = 2 * max(model.config.strides)
+    bitmaps = np.zeros((2, side, side), bool)
+    bitmaps[0, 5:30, 5:40], bitmaps[1, 35:60, 10:50] = True, True
+    masks = Masks.from_dense(bitmaps)
+    target = models.Target(torch.from_numpy(masks.boxes.copy()), torch.tensor([0, 1]), masks)
+    losses = model.losses(torch.rand(2, 3, side, side), [target, target._replace(masks=None)])
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    learning = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    assert [name for name, value in learning if value.grad is None or not value.grad.isfinite().all()] == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 # ruff: noqa: E402  (torch is optional)
 
 import copy
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from synthetic import nuclei
 torch = pytest.importorskip("torch", reason="export needs the extra [torch]")
 onnx = pytest.importorskip("onnx", reason="export needs the extra [torch]")
 
+sys.path.insert(0, str(Path(__file__).parent))
 from test_mask_rcnn import small
 
 from delineate import models
@@ -41,7 +44,11 @@ def inputs(size=(128, 160), content=(120, 130)):
 
 
 @pytest.mark.parametrize(
-    "variant", ["r50_fpn", "r50_fpn_v2", "faster_r50_fpn", "r50_fpn_d2", "r50_c4", "cascade_r50_fpn"]
+    "variant",
+    [
+        *("r50_fpn", "r50_fpn_v2", "faster_r50_fpn", "r50_fpn_d2", "r50_c4", "cascade_r50_fpn"),
+        *("swin_t", "swinv2_t", "cascade_swin_b"),
+    ],
 )
 def test_graph_equals_the_model(variant):
     model = spread(small(variant))
