@@ -70,9 +70,10 @@ def export_command(
 
 
 def _preprocess(loaded: Loaded) -> Preprocess:
-    """What training used; official checkpoints see a letterbox of 640."""
+    """What training used; what its variant says for an official checkpoint, else a letterbox of 640."""
     if "config" not in loaded.header:
-        return Preprocess()
+        given: Preprocess = getattr(loaded.model.config, "preprocess", Preprocess())
+        return given
     from delineate.train import TrainConfig
     from delineate.train.loop import preprocess_of
 
