@@ -3,14 +3,13 @@
     python benchmarks/mask_rcnn.py --side 800 --json mask_rcnn.json
 
 Weights are random (spread, so that there are 100 detections), the picture is noise. torchvision's result is a dense
-bitmap per object, delineate's are runs. Peak memory is that of a process which does one party's total, less that of
-one which only builds the network. Needs torchvision (requirements.txt beside this file).
+bitmap per object, delineate's are runs. Peak memory is what a process of its own needs for one party's picture, beyond both networks. Needs torchvision (requirements.txt beside this file).
 """
 
 import argparse
 import multiprocessing
-import resource
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -65,12 +64,19 @@ def peak(party: str, side: int, queue: multiprocessing.Queue) -> None:
     torch.set_num_threads(1)
     ours, theirs, prepared = networks(side)
     image = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = kilobytes("VmRSS")
     if party == "delineate":
         models.segment(ours, image, prepared, THRESHOLDS)
     else:
         their_total(theirs, image)
-    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    queue.put((kilobytes("VmHWM") - before) / 1024)
+
+
+def kilobytes(name: str) -> int:
+    """An entry of this process's status, Linux only."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
 def pasting() -> tuple[np.ndarray, np.ndarray]:
