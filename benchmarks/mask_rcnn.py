@@ -3,7 +3,8 @@
     python benchmarks/mask_rcnn.py --side 800 --json mask_rcnn.json
 
 Weights are random (spread, so that there are 100 detections), the picture is noise. torchvision's result is a dense
-bitmap per object, delineate's are runs. Peak memory is what a process of its own needs for one party's picture, beyond both networks. Needs torchvision (requirements.txt beside this file).
+bitmap per object, delineate's are runs. Peak memory is what a process of its own needs for one party's picture,
+beyond both networks. Needs torchvision (requirements.txt beside this file).
 """
 
 import argparse
