@@ -100,6 +100,27 @@ def test_stated_sizes_are_those_of_the_networks(variant):
     assert mask_rcnn.WEIGHTS[variant].size == pytest.approx(size, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("r50_fpn", "MaskRCNN_ResNet50_FPN_Weights"),
+        ("r50_fpn_v2", "MaskRCNN_ResNet50_FPN_V2_Weights"),
+        ("faster_r50_fpn", "FasterRCNN_ResNet50_FPN_Weights"),
+        ("faster_r50_fpn_v2", "FasterRCNN_ResNet50_FPN_V2_Weights"),
+    ],
+)
+def test_torchvision_states_the_same(name, theirs):
+    reason = "the oracle is torchvision, which is not installed"
+    detection = pytest.importorskip("torchvision.models.detection", reason=reason)
+    entry, weights = getattr(detection, theirs).COCO_V1, mask_rcnn.WEIGHTS[name]
+    figures = entry.meta["_metrics"]["COCO-val2017"]
+    assert entry.url == weights.url
+    assert (figures["box_map"], figures.get("mask_map")) == (weights.box_ap, weights.mask_ap)
+    assert weights.size == round(entry.meta["_file_size"] * 2**20)
+    known = [name for name in entry.meta["categories"] if name not in ("__background__", "N/A")]
+    assert tuple(known) == CLASSES
+
+
 def test_classes_are_those_of_coco():
     assert len(set(CLASSES)) == 80
     assert (CLASSES[0], CLASSES[11], CLASSES[-1]) == ("person", "stop sign", "toothbrush")
