@@ -119,10 +119,10 @@ class Page:
 class Here:
     """The same in this process, which starts faster."""
 
-    def __init__(self, folder, chooser):
+    def __init__(self, folder, engine):
         store = Store(folder)
         gallery = Gallery(store.path)
-        service = Service(store, gallery, [chooser])
+        service = Service(store, gallery, [engine])
         self.server = Server(service, "127.0.0.1", 0, "0" * 32)
         self.address = self.server.address
         options = {"poll_interval": 0.01}
@@ -137,6 +137,18 @@ class Here:
             self.server.service.close()
 
 
+class Blind:
+    """Sees nothing, at once."""
+
+    name, kind = "blind", "promptable"
+
+    def encode(self, image):
+        return Instances.empty(image.shape[:2], scored=True)
+
+    def answer(self, encoded, prompt):
+        return encoded
+
+
 @pytest.fixture(scope="module")
 def chooser():
     return Chooser.load("nuclei")
@@ -146,8 +158,8 @@ def chooser():
 def running(chooser):
     started = []
 
-    def call(folder):
-        started.append(Here(folder, chooser))
+    def call(folder, engine=chooser):
+        started.append(Here(folder, engine))
         return started[-1]
 
     yield call
@@ -337,7 +349,7 @@ def test_many_objects_and_a_large_picture(tmp_path, running, context):
     masks = Masks.from_boxes(np.hstack([corners, corners + 50]), (3000, 4000))
     record = Record(tmp_path / "a.png", (3000, 4000), Instances.of(masks), 1)
     coco.write(Dataset([record], ["cell"]), tmp_path / "annotations.json")
-    page = Page(context, running(tmp_path).address)
+    page = Page(context, running(tmp_path, Blind()).address)
     assert len(page.areas()) == 2400
     assert page.js("document.querySelectorAll('#objects .object').length") < 60
     page.press("v")

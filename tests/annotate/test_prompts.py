@@ -107,8 +107,10 @@ class Counting:
 
     def __init__(self, gate=None):
         self.encoded, self.gate = [], gate
+        self.began = threading.Event()
 
     def encode(self, image):
+        self.began.set()
         if self.gate:
             self.gate.wait(5)
         if image[0, 0, 0] == 13:
@@ -142,11 +144,15 @@ def test_pictures_that_nobody_looks_at_any_more_are_not_encoded():
     gate = threading.Event()
     engine = Counting(gate)
     sessions = Sessions(engine, picture)
+    sessions.prepare(0, "v")
+    engine.began.wait(5)
     for number in range(5):
         sessions.prepare(number, "v")
     assert (sessions.state(0, "v"), sessions.state(2, "v")) == ("encoding", "none")
+    assert sessions.busy
     gate.set()
     sessions.ask(2, "v", prompt((1, 1)))
+    assert not sessions.busy
     assert engine.encoded[-1] == 2
     assert 1 not in engine.encoded
     sessions.close()

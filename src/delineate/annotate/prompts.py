@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -161,6 +162,9 @@ class Sessions:
         engine: What answers.
         pixels: Number of a picture to its pixels.
         remembered: Pictures whose encoding is kept.
+
+    Attributes:
+        busy: Whether a picture is being encoded now.
     """
 
     def __init__(
@@ -169,8 +173,11 @@ class Sessions:
         self.engine = engine
         self._pixels, self._remembered = pixels, remembered
         self._known: OrderedDict[tuple[int, str], Future[Any]] = OrderedDict()
-        self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._lock, self.busy = threading.Lock(), False
+        self._waiting: SimpleQueue[tuple[Future[Any], int] | None] = SimpleQueue()
+        # A daemon, unlike the threads of an executor: nothing waits for a long encoding at the end.
+        self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
+        self._thread.start()
 
     def prepare(self, number: int, version: str) -> Future[Any]:
         """Start to encode a picture unless that is done or under way.
@@ -185,14 +192,28 @@ class Sessions:
             if known is None or known.cancelled() or (known.done() and known.exception() is not None):
                 for other in self._known.values():
                     other.cancel()  # what waits is of a picture that nobody looks at any more
-                known = self._known[key] = self._pool.submit(self._encode, number)
+                known = self._known[key] = Future()
+                self._waiting.put((known, number))
             self._known.move_to_end(key)
             while len(self._known) > self._remembered:
                 self._known.popitem(last=False)
         return known
 
-    def _encode(self, number: int) -> Any:  # noqa: ANN401 - as the engine says
-        return self.engine.encode(self._pixels(number))
+    def _work(self) -> None:
+        """The background thread."""
+        while (task := self._waiting.get()) is not None:
+            future, number = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            self.busy = True
+            try:
+                made = self.engine.encode(self._pixels(number))
+            except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
+                self.busy = False
+                future.set_exception(error)
+            else:
+                self.busy = False
+                future.set_result(made)
 
     def state(self, number: int, version: str) -> str:
         """Of a picture: "none", "encoding", "ready" or "failed"."""
@@ -229,6 +250,14 @@ class Sessions:
             except CancelledError:  # another page looked at another picture: it is this one's turn again
                 continue
 
-    def close(self) -> None:
-        """End the background thread after what it does now."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def close(self, patience: float = 600) -> None:
+        """End the background thread after what it does now.
+
+        Args:
+            patience: Seconds to wait for that; if they are not enough, `busy` stays true.
+        """
+        with self._lock:
+            for known in self._known.values():
+                known.cancel()
+        self._waiting.put(None)
+        self._thread.join(patience)

@@ -298,11 +298,20 @@ class Service:
         header = {"Content-Disposition": f'attachment; filename="{filename}"'}
         return Response(200, content, "application/octet-stream", header)
 
-    def close(self) -> None:
-        """End the background threads; everything is saved."""
-        for sessions in self._sessions.values():
-            sessions.close()
+    @property
+    def busy(self) -> bool:
+        """Whether a model is at work."""
+        return any(sessions.busy for sessions in self._sessions.values())
+
+    def close(self, patience: float = 600) -> None:
+        """Save everything and end the background threads.
+
+        Args:
+            patience: Seconds to wait for each model that is at work.
+        """
         self.store.close()
+        for sessions in self._sessions.values():
+            sessions.close(patience)
 
 
 def failure(status: int, text: str) -> Response:

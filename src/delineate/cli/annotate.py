@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import signal
 import sys
 import threading
@@ -105,7 +106,11 @@ def _serve(server: Server) -> None:
         pass
     finally:
         server.server_close()
-        server.service.close()
+        server.service.close(patience=1)
+        sys.stderr.flush()
+        if server.service.busy:
+            # A model cannot be stopped, and the interpreter's end would wait for it or break it: all is saved, so go.
+            os._exit(0)
 
 
 def _promptable(words: tuple[str, ...]) -> Promptable | None:

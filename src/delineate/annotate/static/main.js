@@ -170,7 +170,8 @@ class App {
     const before = entry[1];
     entry[1] = this.sheet.items.length;
     if (before !== entry[1]) this.pictures.follow();
-    this.painter.changed();
+    this.painter.changed(this.sheet.dirty);
+    this.sheet.dirty = null;
     this.objects.update();
     this.tool?.changed?.();
     this.showHistory();
@@ -179,7 +180,7 @@ class App {
   select(uids) {
     this.selected.clear();
     for (const uid of uids) this.selected.add(uid);
-    this.painter.changed();
+    this.painter.draw("marks");
     this.objects.follow();
     this.tool?.selection?.();
     this.showHint();
@@ -348,7 +349,6 @@ class App {
     by("stage").dataset.cursor = tool.cursor;
     for (const button of by("tools").children) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
     tool.selection?.();
-    this.painter.changed();
     this.showOptions();
     this.showHint();
     this.painter.draw("marks");

@@ -33,8 +33,7 @@ export class Brush {
     this.colour = this.target ? app.painter.colour(this.target) : app.colourOf(app.label);
     if (this.target) {
       app.painter.replaced = this.target;
-      app.painter.drawn = null;
-      app.painter.draw("masks");
+      app.painter.changed(this.target.box || this.target.mask.box);
       this.shape = path(this.target.rings ?? rings(this.target.mask.crop()));
     } else this.shape = null;
     app.painter.draw("marks");
@@ -70,10 +69,10 @@ export class Brush {
   cancel() {
     const busy = this.trail.length > 0;
     this.trail = [];
-    if (this.app.painter.replaced) {
+    const { replaced } = this.app.painter;
+    if (replaced) {
       this.app.painter.replaced = null;
-      this.app.painter.drawn = null;
-      this.app.painter.draw("masks");
+      this.app.painter.changed(replaced.box || replaced.mask.box);
     }
     this.app.painter.draw("marks");
     return busy;

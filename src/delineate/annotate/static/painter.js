@@ -1,6 +1,7 @@
 /** Draws picture, masks and the tool's own marks on three canvases, each only when it has to. */
 
 import { ofClass, ofItem } from "./colours.js";
+import { around } from "./mask.js";
 import { fineness, pathOf } from "./outline.js";
 
 const QUICK = 14; // ms: masks that take longer are not drawn again while the view moves, but stretched
@@ -39,7 +40,7 @@ export class Painter {
     this.sheet = sheet;
     this.image = image;
     this.tiles.clear();
-    this.drawn = null;
+    this.drawn = this.dirty = null;
     this.hovered = null;
     this.draw("picture", "masks", "marks");
   }
@@ -117,14 +118,22 @@ export class Painter {
     return byItem ? ofItem(item.uid) : ofClass(item.label);
   }
 
-  /** New masks, colours or selection. */
-  changed() {
-    this.drawn = null;
+  /** New masks or colours: everywhere, or only within a box. */
+  changed(box = null) {
+    const before = this.single;
     this.single = !this.sheet || this.sheet.items.every((item) => item.label === this.sheet.items[0].label);
+    if (box && this.drawn && before === this.single) this.dirty = this.dirty ? around(this.dirty, box, Infinity, Infinity) : box;
+    else this.drawn = null;
     this.draw("masks", "marks");
   }
 
   masks() {
+    if (this.dirty && this.drawn && this.view.same(this.drawn) && !this.shown.hidden) {
+      this.patch();
+      return;
+    }
+    if (this.dirty) this.drawn = null;
+    this.dirty = null;
     const context = this.clear("masks");
     if (!this.sheet || this.shown.hidden) return;
     if (this.drawn && this.cost > QUICK && !this.view.same(this.drawn)) {
@@ -143,18 +152,39 @@ export class Painter {
     const start = performance.now();
     this.sharp(context);
     this.cost = performance.now() - start;
-    if (this.cost > QUICK) {
-      this.kept ??= document.createElement("canvas");
-      Object.assign(this.kept, { width: context.canvas.width, height: context.canvas.height });
-      this.kept.getContext("2d").drawImage(context.canvas, 0, 0);
-    }
+    this.keep(context);
     this.drawn = this.view.copy();
   }
 
-  sharp(context) {
-    const { view, shown, selected } = this;
+  /** What takes long to draw is kept for the time while the view moves. */
+  keep(context) {
+    if (this.cost <= QUICK) return;
+    this.kept ??= document.createElement("canvas");
+    Object.assign(this.kept, { width: context.canvas.width, height: context.canvas.height });
+    this.kept.getContext("2d").drawImage(context.canvas, 0, 0);
+  }
+
+  /** Draw again what is within the dirty box. */
+  patch() {
+    const context = this.layers.masks;
+    const room = 4 / this.view.scale;
+    const [x0, y0, x1, y1] = [this.dirty[0] - room, this.dirty[1] - room, this.dirty[2] + room, this.dirty[3] + room];
+    this.dirty = null;
+    context.save();
+    this.place(context);
+    context.beginPath();
+    context.rect(x0, y0, x1 - x0, y1 - y0);
+    context.clip();
+    context.clearRect(x0, y0, x1 - x0, y1 - y0);
+    this.sharp(context, [x0, y0, x1, y1]);
+    context.restore();
+    this.keep(context);
+  }
+
+  sharp(context, area = this.view.visible) {
+    const { view, shown } = this;
     const level = fineness(view.scale);
-    const [x0, y0, x1, y1] = view.visible;
+    const [x0, y0, x1, y1] = area;
     this.place(context);
     context.lineJoin = "round";
     for (const item of this.sheet.items) {
@@ -162,17 +192,16 @@ export class Painter {
       const [a, b, c, d] = item.box || item.mask.box;
       if (c < x0 || a > x1 || d < y0 || b > y1) continue;
       const colour = this.colour(item);
-      const chosen = selected.has(item.uid);
       if (item.box) {
         this.boxed(context, item.box, colour);
         continue;
       }
       if (!item.mask.area) continue;
       const path = pathOf(item, level);
-      context.globalAlpha = chosen ? Math.min(shown.opacity + 0.15, 1) : shown.opacity;
+      context.globalAlpha = shown.opacity;
       context.fillStyle = colour;
       context.fill(path, "evenodd");
-      if (shown.outline && !chosen) {
+      if (shown.outline) {
         context.globalAlpha = 0.95;
         context.strokeStyle = colour;
         context.lineWidth = shown.outline / view.scale;
@@ -180,14 +209,16 @@ export class Painter {
       }
     }
     context.globalAlpha = 1;
-    if (this.tool?.name === "points") return; // its corners are drawn instead
-    for (const item of this.sheet.items) if (selected.has(item.uid) && !item.hidden) this.ring(context, item, level);
   }
 
   /** A selected object: white between dark lines, to be seen on everything. */
   ring(context, item, level) {
     if (!item.mask.area || item === this.replaced) return;
     const path = pathOf(item, level);
+    context.globalAlpha = 0.2;
+    context.fillStyle = "#fff";
+    context.fill(path, "evenodd");
+    context.globalAlpha = 1;
     for (const [style, width] of [
       ["rgba(8,12,20,.75)", 5],
       ["#fff", 2.2],
@@ -211,12 +242,17 @@ export class Painter {
     const context = this.clear("marks");
     if (!this.sheet) return;
     this.place(context);
+    context.lineJoin = "round";
+    const level = fineness(this.view.scale);
+    if (this.selected.size && this.tool?.name !== "points" && !this.shown.hidden) {
+      for (const item of this.sheet.items) if (this.selected.has(item.uid) && !item.hidden) this.ring(context, item, level);
+    }
     const hovered = this.hovered && this.sheet.get(this.hovered);
     if (hovered && !this.selected.has(hovered.uid) && hovered.mask.area && !hovered.hidden) {
       context.strokeStyle = "#fff";
       context.globalAlpha = 0.9;
       context.lineWidth = 2 / this.view.scale;
-      context.stroke(pathOf(hovered, fineness(this.view.scale)));
+      context.stroke(pathOf(hovered, level));
       context.globalAlpha = 1;
     }
     this.tool?.draw?.(context, this.view);

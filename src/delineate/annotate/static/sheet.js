@@ -1,7 +1,7 @@
 /** The objects of one picture: edits, undo and redo, and the queue that brings edits to the server one after another. */
 
 import { Failure, post } from "./api.js";
-import { Mask } from "./mask.js";
+import { Mask, around } from "./mask.js";
 
 const HISTORY = 2_000_000; // characters of it that outlive a reload
 const random = (length) => Array.from(crypto.getRandomValues(new Uint8Array(length)), (n) => (n % 36).toString(36)).join("");
@@ -22,6 +22,7 @@ export class Sheet extends EventTarget {
   take(content) {
     this.revision = content.revision;
     this.items = content.items.map((item) => this.made(item));
+    this.dirty = null;
   }
 
   made({ uid, label, counts, score, box }) {
@@ -67,8 +68,15 @@ export class Sheet extends EventTarget {
     return inverse;
   }
 
+  /** What has to be drawn again. */
+  touch({ mask, box }) {
+    const own = box || mask.box;
+    this.dirty = this.dirty ? around(this.dirty, own, Infinity, Infinity) : own;
+  }
+
   applyOne(edit) {
     if (edit.op === "order") {
+      this.items.forEach((item) => this.touch(item));
       const former = this.items.map((item) => item.uid);
       const known = new Map(this.items.map((item) => [item.uid, item]));
       const named = edit.uids.map((uid) => known.get(uid)).filter(Boolean);
@@ -80,12 +88,14 @@ export class Sheet extends EventTarget {
     const item = this.items[at];
     if (edit.op === "drop") {
       if (!item) return [];
+      this.touch(item);
       this.items.splice(at, 1);
       return [{ op: "put", uid: item.uid, label: item.label, counts: item.mask.text, at }];
     }
     if (!item) {
       const made = this.made({ uid: edit.uid, label: edit.label, counts: edit.counts });
       this.items.splice(edit.at ?? this.items.length, 0, made);
+      this.touch(made);
       return [{ op: "drop", uid: edit.uid }];
     }
     const former = { op: "put", uid: item.uid, label: item.label };
@@ -93,6 +103,8 @@ export class Sheet extends EventTarget {
     if (changed) former.counts = item.mask.text;
     const next = changed ? this.made(edit) : { ...item, label: edit.label };
     this.items[at] = { ...next, hidden: item.hidden };
+    this.touch(item);
+    this.touch(next);
     return [former];
   }
 
