@@ -117,6 +117,20 @@ def test_a_batch_equals_its_pictures(version):
         torch.testing.assert_close(feature, torch.cat([one[stage] for one in alone]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("version", TINY)
+def test_half_precision(version):
+    """Under autocast, and with weights of 16 bits."""
+    model, picture = formula(Swin(TINY[version]))
+    with torch.no_grad():
+        exact = model(picture)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = model(picture)
+        narrow = model.bfloat16()(picture.bfloat16())
+    for a, b, c in zip(exact, mixed, narrow, strict=True):
+        assert b.dtype == c.dtype == torch.bfloat16
+        assert float((a - b).abs().mean()) < 0.1 * float(a.abs().mean())
+
+
 def test_chosen_outputs():
     model = Swin(TINY[1], outputs=(0, 2))
     assert model.channels == (8, 32)

@@ -223,7 +223,7 @@ class WindowAttention(nn.Module):
         """(windows, cells, C) to the same shape; `apart` as `separations` gives it, or None."""
         q, k, v = _split(self.qkv(x), self.heads)
         bias = _spread(self.relative_position_bias_table, self.window)
-        out = F.scaled_dot_product_attention(q, k, v, _mask(bias, apart, len(x)))
+        out = F.scaled_dot_product_attention(q, k, v, _mask(bias, apart, len(x)).to(v.dtype))
         mixed: Tensor = self.proj(out.transpose(1, 2).flatten(2))
         return mixed
 
@@ -248,8 +248,8 @@ class CosineAttention(nn.Module):
         shift = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
         q, k, v = _split(F.linear(x, self.qkv.weight, shift), self.heads)
         q = F.normalize(q, dim=-1) * self.logit_scale.clamp(max=_LARGEST_SCALE).exp()
-        table = self.cpb_mlp(distances(self.window, self.pretrained, x.device)).flatten(0, 1)
-        bias = 16 * _spread(table, self.window).sigmoid()
+        far = distances(self.window, self.pretrained, x.device).to(x.dtype)
+        bias = 16 * _spread(self.cpb_mlp(far).flatten(0, 1), self.window).sigmoid()
         out = F.scaled_dot_product_attention(
             q.to(v.dtype), F.normalize(k, dim=-1), v, _mask(bias, apart, len(x)).to(v.dtype), scale=1.0
         )
