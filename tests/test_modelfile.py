@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import ULTRALYTICS, head, network, segmenter
+from PIL import Image
 
 from delineate.errors import WeightsError
 from delineate.instances import Instances
@@ -408,3 +409,52 @@ def test_unknown_models_are_described(model, why):
 def test_head_helper_round_trip():
     array = head([[0, 0, 4, 2]], [[0.5]], [[1.0]])
     assert array.tolist() == [[[2], [1], [4], [2], [0.5], [1]]]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "size", "content", "canvas"),
+    [
+        ("floor", (427, 640), (800, 1199), (800, 1216)),
+        ("floor", (500, 333), (1201, 800), (1216, 800)),
+        ("floor", (100, 1000), (133, 1333), (160, 1344)),
+        ("nearest", (427, 640), (800, 1199), (800, 1216)),
+        ("nearest", (333, 500), (800, 1201), (800, 1216)),
+        ("nearest", (334, 501), (800, 1200), (800, 1216)),
+        ("nearest", (1000, 100), (1333, 133), (1344, 160)),
+        ("floor", (1, 4000), (1, 1333), (32, 1344)),
+    ],
+)
+def test_the_shorter_side_decides(rounding, size, content, canvas):
+    rule = Preprocess(rule="shortest", size=(800, 1333), rounding=rounding)
+    found, resized, placement = rule.place(size)
+    assert (found, resized) == (canvas, content)
+    assert placement == (content[0] / size[0], content[1] / size[1], 0, 0)
+
+
+def test_padding_beside_the_shorter_side_is_zero_after_normalising():
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    rule = Preprocess(rule="shortest", size=(48, 80), mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    tensor, _ = rule.apply(image)
+    assert tensor.shape == (1, 3, 64, 64)
+    assert not tensor[:, :, 48:].any()
+    assert not tensor[..., 60:].any()
+    plain = Preprocess(rule="native", scale=1.2, mean=rule.mean, std=rule.std)
+    np.testing.assert_allclose(tensor[..., :48, :60], plain.apply(image)[0][..., :48, :60], atol=1e-6)
+
+
+def test_antialias_is_pillows():
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    rule = Preprocess(
+        rule="shortest",
+        size=(32, 64),
+        antialias=True,
+        channels="bgr",
+        mean=(0.4, 0.5, 0.6),
+        std=(1 / 255,) * 3,
+    )
+    small = np.asarray(Image.fromarray(image).resize((43, 32), Image.Resampling.BILINEAR)).astype(np.float32)
+    want = (small[..., ::-1] - np.array([0.4, 0.5, 0.6], np.float32) * 255).transpose(2, 0, 1)
+    tensor, _ = rule.apply(image)
+    np.testing.assert_allclose(tensor[0, :, :32, :43], want, atol=1e-3)
+    same = rule.apply(image[:32, :43])[0][0, :, :32, :43]  # needs no resizing, and is copied
+    np.testing.assert_allclose(same[0], image[:32, :43, 2] - 0.4 * 255, atol=1e-3)
