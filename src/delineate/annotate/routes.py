@@ -20,6 +20,7 @@ from delineate.annotate.pictures import TILE, VIEW_SIDE, Gallery
 from delineate.annotate.prompts import Chooser, Engine, Prompt, Sessions
 from delineate.annotate.sheet import Drop, EditError, Order, Put
 from delineate.annotate.store import Conflict, Store
+from delineate.curate import convert
 from delineate.curate.losses import losses
 from delineate.errors import DelineateError, FormatError
 from delineate.instances import Instances
@@ -290,7 +291,7 @@ class Service:
         stem = re.sub(r"[^\w.-]", "_", self.store.root.resolve().name, flags=re.ASCII) or "annotations"
         with tempfile.TemporaryDirectory(prefix="delineate-") as place:
             target = Path(place, stem + module.SUFFIX)
-            _write(name, dataset, target)
+            convert.write(dataset, target, name, "leave")
             if target.is_file():
                 content, filename = target.read_bytes(), target.name
             else:
@@ -337,14 +338,6 @@ def _exported(request: Request) -> str:
     if name not in EXPORTS:
         raise ValueError(f"export: format must be one of {', '.join(EXPORTS)}.")
     return name
-
-
-def _write(name: str, dataset: Any, target: Path) -> None:  # noqa: ANN401 - a Dataset
-    module: Any = formats.get(name)
-    try:
-        module.write(dataset, target, pictures="leave")
-    except TypeError:  # it has no place for pictures
-        module.write(dataset, target)
 
 
 def _zipped(folder: Path) -> bytes:
