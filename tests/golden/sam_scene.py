@@ -17,15 +17,17 @@ def weights(shapes):
             value /= np.prod(shape[1:]) ** 0.5
         elif len(shape) < 2:
             value = value * 0.5 + name.endswith("weight")
-        if "rel_pos" in name:
+        if "rel_pos" in name or "attention_biases" in name:
             value *= 5
+        if name.endswith("running_var"):
+            value = np.abs(value) + 0.5
         if (
             "hypernetworks" in name and "layers.2" in name
         ):  # small masks with clear edges: features are mostly
             value = value * 50 + 60 * name.endswith("bias")  # a little below zero, and count as outside
         if "output_upscaling.3.bias" in name:
             value -= 1.8
-        drawn[name] = value.astype(np.float32)
+        drawn[name] = np.asarray(value, np.float32)
     return drawn
 
 

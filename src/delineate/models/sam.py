@@ -240,12 +240,14 @@ class MaskDecoder(nn.Module):
 
 
 class Sam(nn.Module):
-    """The encoder of pictures, and the two light parts that run per prompt."""
+    """The encoder of pictures, and the two light parts that run per prompt; a sibling brings its own encoder."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, encoder: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
-        self.image_encoder = PyramidEncoder(config.embedding) if config.pyramid else ImageEncoder(config)
+        self.image_encoder = encoder or (
+            PyramidEncoder(config.embedding) if config.pyramid else ImageEncoder(config)
+        )
         self.prompt_encoder = PromptEncoder(config)
         self.mask_decoder = MaskDecoder(config)
 
