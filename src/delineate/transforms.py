@@ -210,10 +210,16 @@ def augment(
     )
     if len(samples) == 2 or (len(samples) == 4 and rng.random() < config.copy_paste):
         sample = copy_paste(sample, samples[-1], int(rng.integers(0, config.pasted + 1)), rng)
+    return augment_whole(sample, config, rng)
+
+
+def augment_whole(sample: Sample, config: Augment, rng: np.random.Generator) -> Sample:
+    """A sample mirrored, turned (where it is square) and recoloured at random; its size stays."""
     if rng.random() < config.flip:
         sample = flip(sample)
     if config.rotate90:
-        sample = rotate90(sample, int(rng.integers(4))) if size[0] == size[1] else sample
+        square = sample[0].shape[0] == sample[0].shape[1]
+        sample = rotate90(sample, int(rng.integers(4))) if square else sample
     image, instances = sample
     return photometric(image, config, rng), instances
 

@@ -36,6 +36,10 @@ def test_overrides_win_over_the_file(tmp_path):
         ("epochs=0", "epochs: must be at least 1, got 0"),
         ("optimiser.rate=-1.0", "optimiser.rate: must be positive, got -1.0"),
         ("augment.scale=[2.0, 1.0]", "must be two rising positive numbers"),
+        ("sides=[0, 5]", r"sides: must be within 1..longest = 1333, got \[0, 5\]"),
+        ("sides=[800, 1400]", "sides: must be within 1..longest = 1333"),
+        ("optimiser.layer_decay=1.5", r"optimiser.layer_decay: must be in \(0, 1\], got 1.5"),
+        ("model.norms=some", "Invalid enum value 'some'"),
         ("precision=int8", "Invalid enum value 'int8'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from synthetic import nuclei_dataset  # noqa: E402
 
 from delineate.dataset import Dataset  # noqa: E402
 from delineate.errors import FormatError  # noqa: E402
+from delineate.modelfile import Preprocess  # noqa: E402
 from delineate.train.config import load_config  # noqa: E402
 from delineate.train.data import Pictures, batches, check_classes, check_trainable, sample_order  # noqa: E402
 
@@ -60,6 +62,53 @@ def test_the_last_epochs_may_be_plain(dataset):
     same = list(batches(Pictures(dataset, 1.0), without, 1))
     assert torch.equal(alone[0].images, same[0].images)
     assert not torch.equal(mixed[0].images, next(batches(Pictures(dataset, 1.0), without, 0)).images)
+
+
+PLAIN = [f"augment.{name}=0.0" for name in ("brightness", "contrast", "gamma", "colour", "saturation", "hue")]
+PLAIN += [f"augment.{name}=0.0" for name in ("flip", "blur", "noise", "mosaic", "copy_paste")]
+VIEW = Preprocess(rule="shortest", multiple=32, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), channels="bgr")
+
+
+def test_whole_pictures_are_what_prediction_sees(dataset):
+    pictures = Pictures(dataset, 1.0)
+    settings = config("sides=[48]", "longest=70", "augment.rotate90=false", *PLAIN)
+    (batch,) = batches(pictures, msgspec.structs.replace(settings, batch=5), 0, VIEW)
+    view = msgspec.structs.replace(VIEW, size=(48, 70))
+    for position, index in enumerate(sample_order(dataset, settings, 0)):
+        want, _ = view.apply(pictures[int(index)][0])
+        assert np.array_equal(batch.images[position], want[0])
+        target = batch.targets[position]
+        assert target.size == view.place(dataset[int(index)].size)[1]
+        truth = dataset[int(index)].instances.masks.resize(target.size)
+        kept = truth[truth.areas > 0].translate(0, 0, want.shape[2:])
+        assert target.masks == kept
+        assert np.array_equal(target.boxes, kept.boxes)
+
+
+def test_sides_are_drawn_and_batches_padded(dataset):
+    settings = config("sides=[32, 64, 96]", "workers=3")
+    first, again = (list(batches(Pictures(dataset, 1.0), settings, epoch)) for epoch in (1, 1))
+    sizes = set()
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.images, other.images)
+        height, width = one.images.shape[2:]
+        for pixels, target in zip(one.images, one.targets, strict=True):
+            sizes.add(min(target.size))
+            assert target.masks.size == (height, width)
+            assert (target.boxes[:, 3] <= target.size[0]).all()
+            assert not pixels[:, target.size[0] :].any()
+            assert not pixels[:, :, target.size[1] :].any()
+    assert sizes <= {32, 64, 96}
+    assert len(sizes) > 1
+
+
+def test_windows_have_the_colours_of_the_model(dataset):
+    pictures, settings = Pictures(dataset, 1.0), config("workers=1")
+    for plain, seen in zip(batches(pictures, settings, 0), batches(pictures, settings, 0, VIEW), strict=True):
+        want = (plain.images.flip(1) - torch.tensor(VIEW.mean).view(3, 1, 1)) / torch.tensor(VIEW.std).view(
+            3, 1, 1
+        )
+        torch.testing.assert_close(seen.images, want)
 
 
 def test_a_failing_picture_is_named(dataset, tmp_path):

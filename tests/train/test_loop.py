@@ -12,10 +12,13 @@ torch = pytest.importorskip("torch", reason="training needs the extra [torch]")
 
 from synthetic import nuclei_dataset  # noqa: E402
 
+from delineate import models  # noqa: E402
+from delineate.dataset import Dataset  # noqa: E402
 from delineate.errors import DelineateError, FormatError, RuntimeFailure  # noqa: E402
 from delineate.formats import coco  # noqa: E402
 from delineate.train import checkpoint, fit, load_config  # noqa: E402
-from delineate.train.loop import _readable_failures, learning_rate  # noqa: E402
+from delineate.train.loop import _readable_failures, preprocess_of  # noqa: E402
+from delineate.train.optim import learning_rate  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,58 @@ def test_a_resumed_run_equals_an_unbroken_one(data, tmp_path):
         assert one.keys() == other.keys()
         assert all(torch.equal(one[key], other[key]) for key in one)
     assert (tmp_path / "whole/metrics.csv").read_text() == (tmp_path / "broken/metrics.csv").read_text()
+
+
+RCNN = [
+    "model.name=mask_rcnn-test",
+    "sides=[48, 64]",
+    "longest=96",
+    "optimiser.layer_decay=0.8",
+    "model.freeze=1",
+]
+
+
+def test_a_two_stage_model_learns_whole_pictures_and_resumes(data, tmp_path):
+    fit(config(data, "epochs=2", *RCNN), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(config(data, "epochs=2", *RCNN), tmp_path / "broken", on_progress=_interrupt)
+    fit(config(data, "epochs=2", *RCNN), tmp_path / "broken", resume=True)
+    (one, header), (other, same) = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert header.metrics == same.metrics
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def _interrupt(progress):
+    if progress.epoch == 2:
+        raise KeyboardInterrupt
+
+
+def test_another_number_of_classes_keeps_what_fits(data, tmp_path, caplog):
+    fit(config(data, "epochs=1", *RCNN), tmp_path / "first")
+    (tmp_path / "three").mkdir()
+    drawn = nuclei_dataset(tmp_path / "three", count=2, size=(64, 64))
+    three = Dataset(drawn.records, ("a", "b", "c"))
+    coco.write(three, tmp_path / "three" / "train.json")
+    settings = [
+        f"data.root='{tmp_path / 'three'}'",
+        f"model.weights={tmp_path / 'first' / 'best.safetensors'}",
+    ]
+    best = fit(config(data, "epochs=1", *RCNN, "optimiser.rate=1e-9", *settings), tmp_path / "second")
+    kept, reset = caplog.messages[0].split(";")
+    assert "kept" in kept
+    assert "6 depend on the number of classes and start anew" in reset
+    name = "roi_heads.mask_head.0.0.weight"
+    before, after = weights(tmp_path / "first", "best")[0][name], checkpoint.read(best)[0][name]
+    torch.testing.assert_close(before, after)
+
+
+def test_prediction_sees_pictures_as_training_did(data):
+    model = models.build("mask_rcnn-r50_fpn_d2", classes=1)
+    whole = preprocess_of(model, config(data, *RCNN))
+    own = model.config.preprocess
+    assert (whole.rule, whole.size, whole.multiple, whole.channels) == ("shortest", (64, 96), 32, "bgr")
+    assert (whole.mean, whole.std, whole.antialias) == (own.mean, own.std, True)
+    assert preprocess_of(model, config(data)).rule == "native"
 
 
 @pytest.mark.slow

@@ -298,6 +298,26 @@ VARIANTS: dict[str, Config] = {
         proposals=replace(_DETECTRON2.proposals, convolutions=2),
         heads=replace(_DETECTRON2.heads, norm=True, box_convolutions=4),
     ),
+    # A quarter of ResNet-18's depth and width for CPUs and small sets, learnt from scratch; objects of 8 to 128 pixels.
+    "tiny": Config(
+        channels=48,
+        pyramid_norm=True,
+        backbone=Backbone((1, 2, 2, 1), stem=16, norm="batch", frozen=0),
+        proposals=Proposals(
+            ((8.0,), (16.0,), (32.0,), (64.0,), (128.0,)),
+            limits=Limits(500, 300),
+            training_limits=Limits(500, 300),
+        ),
+        heads=Heads(
+            sampling_ratio=1,
+            box_hidden=128,
+            mask_convolutions=2,
+            mask_hidden=48,
+            choice=Choice(0.05, 0.5, 200, 1e-2),
+        ),
+        training=Training(proposals=Sampling(96, 0.33, 0.5, 0.5, rescue=False)),
+        preprocess=_RGB,
+    ),
     "test": Config(
         classes=2,
         channels=16,

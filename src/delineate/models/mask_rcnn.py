@@ -338,6 +338,27 @@ def official(model: MaskRCNN, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
     return rest | {prefix + name: value for name, value in from_official(body, size).items()}
 
 
+def layer_of(name: str) -> tuple[int, ...] | None:
+    """The layer of the backbone that a parameter belongs to, in rising order; None above the backbone.
+
+    >>> [layer_of(f"backbone.{name}") for name in ("body.bn1.weight", "body.layer2.0.conv1.weight", "fpn.x")]
+    [(0,), (2,), None]
+    >>> [layer_of(f"backbone.body.{name}") for name in ("patch_embed.proj.bias", "layers.0.blocks.1.norm1.bias")]
+    [(0,), (1, 1)]
+    """
+    if name.startswith("roi_heads.res5."):
+        return (4,)
+    if re.match(r"backbone\.body\.(conv1|bn1|patch_embed)\.", name):
+        return (0,)
+    if found := re.match(r"backbone\.body\.layer(\d+)\.", name):
+        return (int(found[1]),)
+    if found := re.match(r"backbone\.body\.layers\.(\d+)\.blocks\.(\d+)\.", name):
+        return int(found[1]) + 1, int(found[2])
+    if found := re.match(r"backbone\.body\.layers\.(\d+)\.downsample\.", name):
+        return int(found[1]) + 2, 0  # learns with the first block of the next stage
+    return None
+
+
 def check_contents(model: MaskRCNN, contents: Contents) -> None:
     """Nothing to refuse: state dicts say no more than their tensors."""
 
@@ -356,5 +377,6 @@ __all__ = [
     "build",
     "check_contents",
     "depends_on_classes",
+    "layer_of",
     "official",
 ]

@@ -390,6 +390,16 @@ def depends_on_classes(name: str) -> bool:
     return re.match(r"model\.\d+\.cv3\.", name) is not None
 
 
+def layer_of(name: str) -> tuple[int, ...] | None:
+    """The row of the table that a parameter belongs to, in rising order; None for the heads.
+
+    >>> layer_of("model.3.conv.weight"), layer_of("model.23.cv3.0.2.bias")
+    ((3,), None)
+    """
+    found = re.match(r"model\.(\d+)\.(?!cv\d\.\d\.|proto\.|dfl\.)", name)
+    return (int(found[1]),) if found else None
+
+
 def check_contents(model: YoloSeg, contents: Contents) -> None:
     """Refuse a checkpoint whose numbers fit but mean something else.
 

@@ -31,6 +31,10 @@ class ModelChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     name: str = "yolo_seg-11n"  # family-variant, see `delineate models`
     weights: str = ""  # a checkpoint to start from; "" = random
+    freeze: int | None = (
+        None  # so many layers of the backbone do not learn, stem first; None = as the variant has it
+    )
+    norms: Literal["learn", "fixed"] = "learn"  # fixed: batch norms keep their statistics and weights
 
 
 class Optimiser(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,9 +43,13 @@ class Optimiser(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     kind: Literal["adamw", "sgd"] = "adamw"
     rate: float = 1e-3  # largest learning rate
     final: float = 0.01  # the last learning rate, as a part of `rate` (cosine)
+    steps: tuple[float, ...] = ()  # epochs after which the rate falls to a tenth; () = the cosine
+    layer_decay: float = 1.0  # rate of each layer of the backbone, as a part of the next one's
     warmup: float = 1.0  # epochs of linear rise
     momentum: float = 0.937  # of SGD; beta 1 of AdamW
+    nesterov: bool = True  # of SGD
     decay: float = 0.01  # weight decay of weights (not of biases and norms)
+    decay_all: bool = False  # of biases and norms, too
     clip: float = 10.0  # largest norm of the gradient
     accumulate: int = 1  # batches per step
     ema: float = 0.999  # decay of the averaged weights
@@ -74,6 +82,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     epochs: int = 100
     batch: int = 8
     size: int = 640  # side of the square training samples, input pixels; a multiple of the largest stride
+    sides: tuple[int, ...] = ()  # instead: whole pictures, their shorter side drawn from these, input pixels
+    longest: int = 1333  # with `sides`: limit of the longer side, input pixels
     plain_epochs: int = 0  # last epochs without mosaic and pasted objects
     samples: int = 0  # samples per epoch; 0 = as many as there are pictures
     seed: int = 0
@@ -151,6 +161,14 @@ def _check(config: TrainConfig, where: str | Path) -> None:
     if config.prompts.objects < 1 or config.prompts.rounds < 1 or config.prompts.lora < 0:
         raise FormatError(
             where, "prompts", "must have at least one object and one round, and lora of at least 0."
+        )
+    if any(side < 1 for side in config.sides) or config.longest < max(config.sides, default=1):
+        raise FormatError(
+            where, "sides", f"must be within 1..longest = {config.longest}, got {list(config.sides)}."
+        )
+    if not 0 < config.optimiser.layer_decay <= 1:
+        raise FormatError(
+            where, "optimiser.layer_decay", f"must be in (0, 1], got {config.optimiser.layer_decay}."
         )
     low, high = config.augment.scale
     if not 0 < low <= high:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from delineate.dataset import Dataset, Record
@@ -20,13 +21,13 @@ from delineate.modelfile import Preprocess
 from delineate.models import Target
 from delineate.prompt import fitted
 from delineate.train.config import TrainConfig
-from delineate.transforms import Augment, Sample, augment, resize, samples_needed
+from delineate.transforms import Augment, Sample, augment, augment_whole, resize, samples_needed
 
 
 class Batch(NamedTuple):
     """What one training step sees."""
 
-    images: torch.Tensor  # (B, 3, H, W) float32 in [0, 1], RGB
+    images: torch.Tensor  # (B, 3, H, W) float32; RGB in [0, 1] unless the model wants other colours
     targets: list[Target]
 
 
@@ -91,21 +92,30 @@ def read_picture(record: Record) -> NDArray[np.uint8]:
     return image
 
 
-def batches(pictures: Pictures, config: TrainConfig, epoch: int) -> Iterator[Batch]:
+def batches(
+    pictures: Pictures, config: TrainConfig, epoch: int, preprocess: Preprocess | None = None
+) -> Iterator[Batch]:
     """The batches of one epoch. Sample i depends only on (seed, epoch, i): resumed runs see the same ones.
 
     Args:
         pictures: The pictures to learn from.
         config: Batch size, sample size, augmentation, workers.
         epoch: Counted from 0.
+        preprocess: How prediction will present pictures: its colours, and with `config.sides` its resizing. None =
+            RGB in [0, 1].
     """
     settings = config.augment
     if epoch >= config.epochs - config.plain_epochs:
         settings = _plain(settings)
     order = sample_order(pictures.dataset, config, epoch)
+    view = replace(preprocess or Preprocess(), stretch=None)  # `pictures` are stretched
 
     def prepare(position: int) -> tuple[torch.Tensor, Target]:
         rng = np.random.default_rng((config.seed, epoch, position))
+        if config.sides:
+            sample = augment_whole(pictures[int(order[position])], settings, rng)
+            size = int(rng.choice(config.sides)), config.longest
+            return whole(sample, replace(view, rule="shortest", size=size), settings.min_area)
         others = rng.integers(len(pictures.dataset), size=samples_needed(settings, rng) - 1)
         samples = [pictures[int(order[position])], *(pictures[int(other)] for other in others)]
         return to_tensors(augment(samples, (config.size, config.size), settings, rng))
@@ -120,11 +130,46 @@ def batches(pictures: Pictures, config: TrainConfig, epoch: int) -> Iterator[Bat
                 ready = [future.result() for future in ahead[: config.batch]]
                 del ahead[: config.batch]
                 ahead += [pool.submit(prepare, position) for position in islice(positions, config.batch)]
-                images, targets = zip(*ready, strict=True)
-                yield Batch(torch.stack(images).float().div_(255), list(targets))
+                yield padded(ready) if config.sides else stacked(ready, view)
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def stacked(samples: Sequence[tuple[torch.Tensor, Target]], view: Preprocess) -> Batch:
+    """A batch of uint8 samples of one size, in the colours of `view`."""
+    images = torch.stack([pixels for pixels, _ in samples]).float().div_(255)
+    if view.channels == "bgr":
+        images = images.flip(1)
+    if view.mean != (0.0, 0.0, 0.0) or view.std != (1.0, 1.0, 1.0):
+        images.sub_(torch.tensor(view.mean).view(3, 1, 1)).div_(torch.tensor(view.std).view(3, 1, 1))
+    return Batch(images, [target for _, target in samples])
+
+
+def whole(sample: Sample, view: Preprocess, min_area: int) -> tuple[torch.Tensor, Target]:
+    """A whole picture as prediction presents it; objects of fewer than `min_area` input pixels are dropped."""
+    image, instances = sample
+    if instances.masks is None:
+        raise ValueError("train: instances must have masks, got boxes alone. Convert them to masks first.")
+    tensor, _ = view.apply(np.ascontiguousarray(image))
+    canvas, content, _ = view.place(image.shape[:2])
+    masks = instances.masks.resize(content)
+    seen = masks.areas >= max(min_area, 1)
+    masks = masks[seen].translate(0, 0, canvas)
+    labels = torch.from_numpy(instances.labels[seen].copy())
+    return torch.from_numpy(tensor[0]), Target(torch.tensor(masks.boxes), labels, masks, content)
+
+
+def padded(samples: Sequence[tuple[torch.Tensor, Target]]) -> Batch:
+    """A batch of prepared pictures of several sizes, zeros to the right and below."""
+    height, width = (max(pixels.shape[side] for pixels, _ in samples) for side in (1, 2))
+    images = torch.zeros((len(samples), 3, height, width))
+    targets = []
+    for canvas, (pixels, target) in zip(images, samples, strict=True):
+        canvas[:, : pixels.shape[1], : pixels.shape[2]] = pixels
+        masks = None if target.masks is None else target.masks.translate(0, 0, (height, width))
+        targets.append(target._replace(masks=masks))
+    return Batch(images, targets)
 
 
 def sample_order(dataset: Dataset, config: TrainConfig, epoch: int) -> NDArray[np.int64]:

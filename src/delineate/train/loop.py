@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from delineate import models
@@ -29,9 +30,10 @@ from delineate.models._lora import merged
 from delineate.postprocess.decode import Thresholds
 from delineate.train import checkpoint, prompts
 from delineate.train.checkpoint import AVERAGE, MODEL, OPTIMISER, Average, Header
-from delineate.train.config import Optimiser, TrainConfig
+from delineate.train.config import TrainConfig
 from delineate.train.data import Batch, Pictures, batches, check_classes, check_trainable
 from delineate.train.logs import Logs
+from delineate.train.optim import learning_rate, make_optimiser, prepare, set_rate, train_mode
 from delineate.train.validate import validate
 
 log = logging.getLogger("delineate")
@@ -175,9 +177,10 @@ def _start(config: TrainConfig, classes: tuple[str, ...]) -> _Run:
         for line in models.load_weights(model, Path(config.model.weights)):
             log.warning("%s", line)
     prompts.adapt(model, config.prompts)
+    prepare(model, config.model)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = _precision(config.precision, device)
-    optimiser = _optimiser(model, config.optimiser)
+    optimiser = make_optimiser(model, config.optimiser)
     return _Run(
         config=config,
         classes=classes,
@@ -209,36 +212,12 @@ def _precision(name: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
-def _optimiser(model: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
-    """Weight decay goes to the weights of two and more dimensions; biases and norms have none."""
-    weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": settings.decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if settings.kind == "sgd":
-        return torch.optim.SGD(groups, lr=settings.rate, momentum=settings.momentum, nesterov=True)
-    return torch.optim.AdamW(groups, lr=settings.rate, betas=(settings.momentum, 0.999))
-
-
-def learning_rate(settings: Optimiser, epoch: float, epochs: int) -> float:
-    """Linear rise over `warmup` epochs, then a half cosine down to `final` times the largest rate.
-
-    >>> learning_rate(Optimiser(rate=1.0, final=0.1, warmup=1.0), 11.0, 11)
-    0.1
-    """
-    rise = min(1.0, (epoch + 1e-3) / settings.warmup) if settings.warmup else 1.0
-    way = min(1.0, max(0.0, epoch - settings.warmup) / max(epochs - settings.warmup, 1e-9))
-    return settings.rate * rise * (settings.final + (1 - settings.final) * (1 + math.cos(math.pi * way)) / 2)
-
-
 def _steps(run: _Run, pictures: int) -> int:
     return -(-(run.config.samples or pictures) // run.config.batch)
 
 
 def _rate(run: _Run) -> float:
-    return float(run.optimiser.param_groups[0]["lr"])
+    return max(float(group["lr"]) for group in run.optimiser.param_groups)
 
 
 def _train_epoch(
@@ -246,13 +225,13 @@ def _train_epoch(
 ) -> dict[str, float]:
     """One pass over the pictures; returns the mean losses."""
     config = run.config
-    run.model.train()
+    train_mode(run.model, config.model)
     torch.manual_seed(config.seed * 1_000_003 + run.epoch)
+    preprocess = None if run.prompted else preprocess_of(run.model, config)
     steps = _steps(run, len(pictures.dataset))
     sums: dict[str, float] = {}
-    for index, batch in enumerate(batches(pictures, config, run.epoch)):
-        for group in run.optimiser.param_groups:
-            group["lr"] = learning_rate(config.optimiser, run.epoch + index / steps, config.epochs)
+    for index, batch in enumerate(batches(pictures, config, run.epoch, preprocess)):
+        set_rate(run.optimiser, learning_rate(config.optimiser, run.epoch + index / steps, config.epochs))
         with _readable_failures(config):
             losses = _backward(run, batch)
             last = index + 1 == steps
@@ -274,10 +253,7 @@ def _train_epoch(
 
 def _backward(run: _Run, batch: Batch) -> dict[str, float]:
     images = batch.images.to(run.device, non_blocking=True, memory_format=torch.channels_last)
-    targets = [
-        target._replace(boxes=target.boxes.to(run.device), labels=target.labels.to(run.device))
-        for target in batch.targets
-    ]
+    targets = [models.to_device(target, run.device) for target in batch.targets]
     with torch.autocast(run.device.type, dtype=run.precision, enabled=run.precision is not torch.float32):
         losses: dict[str, Tensor] = run.losses(images, targets)
         loss = torch.stack(list(losses.values())).sum()
@@ -336,9 +312,17 @@ def _validate(run: _Run, val: Pictures | None) -> dict[str, float]:
 
 
 def preprocess_of(model: nn.Module, config: TrainConfig) -> Preprocess:
-    """How pictures are presented to a model trained with `config`: at their own scale, padded to its largest stride."""
+    """How pictures are presented to a model trained with `config`.
+
+    Whole, by their largest shorter side, where it learnt from whole pictures; else at their own scale. Padded to its
+    largest stride; colours as the model wants them.
+    """
+    own = getattr(model.config, "preprocess", Preprocess())
     multiple = models.largest_stride(model)
-    return Preprocess(rule="native", scale=config.scale, multiple=multiple, stretch=config.stretch)
+    if config.sides:
+        size = max(config.sides), config.longest
+        return replace(own, rule="shortest", size=size, multiple=multiple, stretch=config.stretch)
+    return replace(own, rule="native", scale=config.scale, multiple=multiple, stretch=config.stretch)
 
 
 def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
