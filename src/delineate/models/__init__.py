@@ -204,9 +204,8 @@ def load(path: str | Path, name: str | None = None, classes: Sequence[str] = ())
     classes = tuple(classes) or contents.classes
     if not classes:
         raise WeightsError(f"{path}: must name its classes, got none. Use load_weights on a built model.")
-    detectors = [name for name in names() if not takes_prompts(name.partition("-")[0])]
     stated = name or contents.header.get("model")
-    candidates = detectors if stated is None else [str(stated)]
+    candidates = _candidates(contents.tensors) if stated is None else [str(stated)]
     changes = contents.header.get("architecture", {})
     for candidate in candidates:
         try:
@@ -224,6 +223,20 @@ def load(path: str | Path, name: str | None = None, classes: Sequence[str] = ())
         f"{path}: {len(contents.tensors)} tensors for {len(classes)} classes must fit "
         f"{'a model of this package' if stated is None else stated}, but names or shapes differ."
     )
+
+
+def _candidates(tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Names of the models that a file could be of: those of families with a part of the same name."""
+    found: list[str] = []
+    for name in families():
+        if takes_prompts(name):
+            continue
+        with torch.device("meta"):
+            model = build(f"{name}-test")
+        parts = {key.partition(".")[0] for key in model.state_dict()}
+        if not parts.isdisjoint(key.partition(".")[0] for key in _official(model, tensors)):
+            found.extend(f"{name}-{variant}" for variant in sorted(family(name).VARIANTS))
+    return found
 
 
 def _official(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
