@@ -382,3 +382,6 @@ def test_an_empty_folder_and_a_damaged_picture_say_so(tmp_path, running, context
     (tmp_path / "bad" / "a.png").write_bytes(b"no picture")
     tab.goto(running(tmp_path / "bad").address)
     tab.wait_for_selector("text=This picture cannot be shown.")
+    context.clear_cookies()
+    tab.goto(address.partition("?")[0])
+    tab.wait_for_selector("text=open the address that the server printed")

@@ -107,6 +107,10 @@ class App {
     this.sheet = null;
     this.painter.show(null, null);
     this.objects.update();
+    this.showHistory();
+    this.showHint();
+    by("engine").hidden = true;
+    by("state").textContent = "";
     by("empty").hidden = false;
     by("empty").replaceChildren(element("h2", {}, title), element("p", { class: "dim" }, text));
   }
@@ -402,7 +406,7 @@ class App {
   }
 
   showDone() {
-    const done = this.folder.pictures[this.number]?.[2];
+    const done = this.folder?.pictures[this.number]?.[2];
     by("done").querySelector("span").textContent = done ? "Not done after all" : "Done, next picture";
     by("done").classList.toggle("main", !done);
   }
