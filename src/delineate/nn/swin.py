@@ -143,8 +143,7 @@ class Stage(nn.Module):
             else:
                 attention = CosineAttention(width, size.heads[stage], size.window, pretrained)
             self.blocks.append(Block(width, attention, size.window // 2 * (index % 2), rate))
-        last = stage == len(size.depths) - 1
-        self.downsample = None if last else PatchMerging(width, size.version)
+        self.downsample = None if stage == len(size.depths) - 1 else PatchMerging(width, size.version)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, h, w, C) to the same, and to (B, h / 2, w / 2, 2 C) for the next stage (after the last: the same)."""
@@ -204,8 +203,7 @@ class Block(nn.Module):
         if not self.training or not self.drop_path:
             return branch
         keep = 1 - self.drop_path
-        kept = torch.rand((len(branch), 1, 1, 1), device=branch.device) < keep
-        return branch * (kept.to(branch.dtype) / keep)
+        return branch * (torch.rand((len(branch), 1, 1, 1), device=branch.device) < keep) / keep
 
 
 class WindowAttention(nn.Module):
@@ -224,7 +222,7 @@ class WindowAttention(nn.Module):
         q, k, v = _split(self.qkv(x), self.heads)
         bias = _spread(self.relative_position_bias_table, self.window)
         out = F.scaled_dot_product_attention(q, k, v, _mask(bias, apart, len(x)).to(v.dtype))
-        mixed: Tensor = self.proj(out.transpose(1, 2).flatten(2))
+        mixed: Tensor = self.proj(_joined(out))
         return mixed
 
 
@@ -253,7 +251,7 @@ class CosineAttention(nn.Module):
         out = F.scaled_dot_product_attention(
             q.to(v.dtype), F.normalize(k, dim=-1), v, _mask(bias, apart, len(x)).to(v.dtype), scale=1.0
         )
-        mixed: Tensor = self.proj(out.transpose(1, 2).flatten(2))
+        mixed: Tensor = self.proj(_joined(out))
         return mixed
 
 
@@ -306,10 +304,7 @@ def distances(window: int, pretrained: int, device: torch.device) -> Tensor:
     Args:
         window: Cells per side.
         pretrained: Cells per side of the windows that the weights were trained with.
-        device: Where the result is wanted.
-
-    Returns:
-        (2 * window - 1, 2 * window - 1, 2) float32: down and across; 1.06 at `pretrained` - 1 cells.
+        device: Where the result is wanted; (2 * window - 1, 2 * window - 1, 2) float32, down and across.
 
     >>> distances(2, 2, torch.device("cpu"))[:, 2, 0]
     tensor([-1.0566,  0.0000,  1.0566])
@@ -372,9 +367,15 @@ def _resized(table: Tensor, side: int) -> Tensor:
 
 
 def _split(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(windows, cells, 3 C) to three of (windows, heads, cells, C / heads)."""
     parts = qkv.view(*qkv.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
     return cast("tuple[Tensor, Tensor, Tensor]", parts.unbind(0))
+
+
+def _joined(heads: Tensor) -> Tensor:
+    cells = heads.transpose(1, 2)
+    if torch.compiler.is_compiling():  # kernels differ in their layout, on which no graph must rely
+        cells = cells.clone(memory_format=torch.contiguous_format)
+    return cells.flatten(2)
 
 
 def _pairs(window: int, device: torch.device) -> Tensor:
