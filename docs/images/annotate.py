@@ -28,9 +28,9 @@ FLAGS = [
 
 
 def cut(folder: Path) -> None:
-    """Pictures of one scan, for the list; without its noise, which would make the screenshot large."""
+    """Pictures of one scan, for the list; without its noise, which would make this one large."""
     whole = Image.open(EXAMPLE).convert("L").filter(ImageFilter.MedianFilter(5))
-    whole = whole.point([0 if grey < 24 else grey for grey in range(256)])
+    whole = whole.filter(ImageFilter.GaussianBlur(1))
     whole.save(folder / "field-01.png")
     width, height = whole.size
     for n in range(8):
@@ -86,6 +86,6 @@ if __name__ == "__main__":
         finally:
             server.terminate()
             server.wait()
-    picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+    picture.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         HERE / "annotate.png", optimize=True
     )

@@ -41,6 +41,7 @@ def annotate_command(
         tuple[str, ...],
         Parameter(
             consume_multiple=True,
+            negative="",
             help="Promptable model for clicks and boxes: the name of an embedded pair, or the encoder and the decoder "
             'of one such as SAM (ONNX files); "none". The embedded one by default, where there is one.',
         ),
