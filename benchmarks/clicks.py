@@ -5,8 +5,9 @@
 
 The generated pictures are those of recipes/click_data.py. A first click is put where the object is thickest, as in
 "Reviving Iterative Training with Mask Guidance" (Sofiiuk et al. 2022, arXiv:2102.06583), and, for comparison, anywhere
-inside of it; every further click where what is wrong with the last mask is thickest. The first answer is the candidate
-that the model scores best; later ones are the single mask, with the one before as a prompt. A box is the object's own.
+inside of it; every further click where what is wrong with the last mask is thickest. Answers are
+the single mask, from the second click on with the mask before as a prompt; "candidate" is, of three after one click,
+the one that the model scores best. A box is the object's own.
 
 Beside it: the mask of the embedded instance model under the click (nuclei only), OpenCV's flood fill from the click at
 the tolerance that is best for the whole set, and OpenCV's GrabCut in the box. Objects of less than 40 pixels are left
@@ -53,7 +54,8 @@ def interact(predictor, truth, rng):
     """IoU after each click, of a click anywhere, and of the box."""
     row = {}
     points, labels = [thickest(truth)[0]], [1]
-    found = best(predictor.predict(points, labels, keep_logits=True))
+    row["candidate"] = iou(best(predictor.predict(points, labels)).masks.to_dense()[0], truth)
+    found = predictor.predict(points, labels, multimask=False, keep_logits=True)
     for number in range(1, CLICKS + 1):
         mask = found.masks.to_dense()[0]
         row[f"{number}"] = iou(mask, truth)
@@ -67,7 +69,7 @@ def interact(predictor, truth, rng):
         found = predictor.predict(points, labels, mask=hint, multimask=False, keep_logits=True)
     rows, columns = np.nonzero(truth)
     chosen = rng.integers(len(rows))
-    anywhere = best(predictor.predict([[columns[chosen], rows[chosen]]], [1]))
+    anywhere = predictor.predict([[columns[chosen], rows[chosen]]], [1], multimask=False)
     row["anywhere"] = iou(anywhere.masks.to_dense()[0], truth)
     box = [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]
     row["box"] = iou(predictor.predict(boxes=box, multimask=False).masks.to_dense()[0], truth)
@@ -160,22 +162,13 @@ def main():
         "facades": given.facades and given.facades / "val.json",
         "generated": given.generated,
     }
-    table = {}
-    for name, path in files.items():
-        if path is None:
-            continue
-        dataset = coco.read(path)
-        part = Dataset(tuple(dataset)[:: given.step], dataset.classes)
-        rows = measure(predictor, part, Predictor("nuclei") if name == "nuclei" else None, not given.no_peers)
-        table[name] = means(rows)
-        for kind in sorted({row["kind"] for row in rows} - {None}):
-            table[kind] = means([row for row in rows if row["kind"] == kind])
     columns = [
         "objects",
         "1",
         "2",
         "3",
         "5",
+        "candidate",
         "anywhere",
         "box",
         "instance model",
@@ -184,11 +177,22 @@ def main():
     ]
     print("| held-out part | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
-    for name, row in table.items():
-        cells = [
-            f"{row[key]:.3f}" if isinstance(row.get(key), float) else str(row.get(key, "")) for key in columns
-        ]
-        print(f"| {name} | " + " | ".join(cells) + " |")
+    table = {}
+    for name, path in files.items():
+        if path is None:
+            continue
+        dataset = coco.read(path)
+        part = Dataset(tuple(dataset)[:: given.step], dataset.classes)
+        rows = measure(predictor, part, Predictor("nuclei") if name == "nuclei" else None, not given.no_peers)
+        kinds = sorted({row["kind"] for row in rows} - {None})
+        groups = {name: rows, **{kind: [row for row in rows if row["kind"] == kind] for kind in kinds}}
+        for group, members in groups.items():
+            row = table[group] = means(members)
+            cells = [
+                f"{row[key]:.3f}" if isinstance(row.get(key), float) else str(row.get(key, ""))
+                for key in columns
+            ]
+            print(f"| {group} | " + " | ".join(cells) + " |", flush=True)
     if given.json:
         given.json.write_text(json.dumps(table, indent=1))
 
