@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from delineate.curate import _check_coco as check_coco
+from delineate.curate import _crossings
 from delineate.curate._crossings import crossing
 from delineate.curate.check import KINDS, Problem, check, check_dataset, check_together, fix, mended
 from delineate.dataset import Dataset, Record
@@ -270,9 +271,40 @@ def test_rings_are_compared_as_pair_by_pair():
     rings = [rng.integers(0, 9, (rng.integers(3, 9), 2)).astype(float) for _ in range(150)]
     expected = [crosses(ring) for ring in rings]
     assert 20 < sum(expected) < 140
-    assert crossing(rings).tolist() == expected
-    assert [bool(crossing([ring])[0]) for ring in rings] == expected
-    assert crossing([]).tolist() == []
+    found, unknown = crossing(rings)
+    assert found.tolist() == expected
+    assert not unknown.any()
+    assert [bool(crossing([ring])[0][0]) for ring in rings] == expected
+    assert [values.tolist() for values in crossing([])] == [[], []]
+
+
+def test_polygons_that_were_not_searched_for_crossings_are_named(tmp_path, monkeypatch):
+    bow, sound = [0, 0, 4, 4, 4, 0, 0, 4], [0, 0, 4, 0, 4, 4, 0, 4]
+    comb = [[x, y] for x in range(0, 8, 2) for y in (0, 7)]  # each edge above all others
+    comb = np.array([*comb, *[[8 - x, 8] for x, _ in comb]]).ravel().tolist()
+    entries = [
+        {"id": n + 1, "image_id": 1, "category_id": 1, "segmentation": [ring]}
+        for n, ring in enumerate([bow, comb, sound, bow])
+    ]
+    content = {"images": [{"id": 1, "height": 8, "width": 9}], "categories": [{"id": 1, "name": "cell"}]}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content | {"annotations": entries}))
+    crossed = [kind for kind, _, _ in check_coco.problems(path)]
+    assert crossed[0] == crossed[-1] == "polygon crosses itself"
+    monkeypatch.setattr(_crossings, "_BLOCK", 1)
+    monkeypatch.setattr(_crossings, "_MOST", 7)
+    found = [one for one in check(path) if "polygon" in one.kind]
+    assert [(one.kind, one.where[-1]) for one in found] == [
+        ("polygon crosses itself", "1"),
+        ("polygon not checked", "2"),
+        ("polygon not checked", "3"),
+        ("polygon not checked", "4"),
+    ]
+    assert "4 points was not searched" in found[2].text
+    assert not found[2].error
+    dataset, done = mended(path)
+    assert not done, "nothing is deleted for it"
+    assert len(dataset[0].instances) == 4
 
 
 def test_large_files_are_looked_at_block_by_block(tmp_path, monkeypatch):

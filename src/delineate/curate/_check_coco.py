@@ -30,6 +30,8 @@ KINDS = {
     "polygon too short": "A polygon needs 3 points. --fix deletes it.",
     "polygon out of bounds": "Cut it at the border of the picture. --fix moves its points to the border.",
     "polygon crosses itself": "Draw it again: readers disagree about what is inside.",
+    "polygon not checked": "Nothing, if you know it; it has so many edges above each other that crossings were not "
+    "looked for.",
     "bad box": "A box is [x, y, width, height], finite, not negative. --fix takes the mask's.",
     "bad mask": "Its size must be the picture's, and its counts must fill it. --fix deletes it.",
     "bad entry": "Mend or delete it; it lacks what every entry needs. --fix deletes it.",
@@ -111,7 +113,7 @@ def repaired(path: Path) -> tuple[Json, Counter[str]]:
             entry.pop("bbox", None)
         elif kind == "duplicate id" and "image_id" in entry:
             renumber = True
-        elif kind == "polygon crosses itself":
+        elif kind in ("polygon crosses itself", "polygon not checked"):
             done[kind] -= 1
         else:
             dead.add(id(entry))
@@ -160,11 +162,7 @@ def _walk(
     seen: set[object] = set()
     first = 0
     for block in blocks:
-        rings = _rings(block)
-        crossed: dict[int, list[int]] = defaultdict(list)
-        for (at, part), bad in zip(rings, crossing([*rings.values()]), strict=True):
-            if bad:
-                crossed[at].append(len(rings[at, part]))
+        crossed = _crossed(_rings(block))
         for place, entry in enumerate(block):
             id_ = entry.get("id")
             where = f"annotations[{first + place}]" if id_ is None else f"annotation {id_}"
@@ -186,9 +184,8 @@ def _walk(
                 continue
             for kind, text in (*_box(entry.get("bbox")), *_shape(entry.get("segmentation"), sizes[image])):
                 yield (kind, where, text), entry
-            for count in crossed.get(place, ()):
-                text = f"polygon of {count} points must not cross itself"
-                yield ("polygon crosses itself", where, text), entry
+            for kind, text in crossed.get(place, ()):
+                yield (kind, where, text), entry
         first += len(block)
 
 
@@ -272,6 +269,19 @@ def _rings(entries: Sequence[Json]) -> dict[tuple[int, int], Points]:
             )
             if points is not None:
                 found[place, n] = points
+    return found
+
+
+def _crossed(rings: dict[tuple[int, int], Points]) -> dict[int, list[tuple[str, str]]]:
+    """What is wrong with edges of rings, by place of their entry."""
+    found: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for ((place, _), ring), bad, unknown in zip(rings.items(), *crossing([*rings.values()]), strict=True):
+        if bad:
+            text = f"polygon of {len(ring)} points must not cross itself"
+            found[place].append(("polygon crosses itself", text))
+        elif unknown:
+            text = f"polygon of {len(ring)} points was not searched for crossings: too many pairs of edges"
+            found[place].append(("polygon not checked", text))
     return found
 
 

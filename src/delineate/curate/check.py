@@ -49,8 +49,8 @@ KINDS = MappingProxyType(
 )
 """Kind of problem -> remedy."""
 _WARNINGS = frozenset(
-    {"polygon crosses itself", "unused class", "duplicate picture", "box disagrees", "outside"}
-    | {"all crowd", "duplicate object"}
+    {"polygon crosses itself", "polygon not checked", "unused class", "duplicate picture", "box disagrees"}
+    | {"outside", "all crowd", "duplicate object"}
 )
 
 
