@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,3 +118,47 @@ def test_every_format_gives_back_all_through_its_side_file(name, tmp_path):
     back = convert(target, tmp_path / "back.json", "coco")
     assert (back.source, back.lost, back.side) == (name, (), None)
     assert compare(coco.read(source), coco.read(tmp_path / "back.json")).counts == {}
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Two COCO files of polygons with 400 corners: of 20 pictures, and of 150 with 12 MB."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("large")
+    angles = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    ring = np.stack([np.cos(angles), np.sin(angles)], 1)
+    shapes = [ring * rng.uniform(15, 25, (400, 1)) + middle for middle in rng.uniform(30, 170, (9, 2))]
+    texts = [json.dumps([shape.ravel().round(6).tolist()]) for shape in shapes]
+    for name, pictures in (("few", 20), ("all", 150)):
+        images = [{"id": n, "height": 200, "width": 200} for n in range(pictures)]
+        head = json.dumps({"images": images, "categories": [{"id": 1, "name": "cell"}]})
+        entries = (
+            f'{{"id": {9 * n + k + 1}, "image_id": {n}, "category_id": 1, "area": 9, "segmentation": {text}}}'
+            for n in range(pictures)
+            for k, text in enumerate(texts)
+        )
+        (folder / f"{name}.json").write_text(f'{head[:-1]}, "annotations": [{",".join(entries)}]}}')
+    return folder
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak is read from /proc")
+@pytest.mark.parametrize("job", ["check(path)", 'convert(path, path.with_name("made.json"), "coco")'])
+def test_large_files_are_never_whole_in_memory(large, job):
+    program = f"""
+import re, sys
+from pathlib import Path
+from delineate import table
+from delineate.curate import _check_coco
+from delineate.curate.check import check
+from delineate.curate.convert import convert
+table.Recent.LIMIT = 1 << 20
+_check_coco._BLOCK = 1 << 18
+path = Path(sys.argv[1])
+{job}
+print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+    peaks = []
+    for name in ("few.json", "all.json"):
+        command = [sys.executable, "-c", program, str(large / name)]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024)
+    assert (large / "all.json").stat().st_size > 12 * 10**6
+    assert peaks[1] - peaks[0] < 4 << 20

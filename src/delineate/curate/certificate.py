@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from delineate import algebra
 from delineate.dataset import Dataset, Record
 from delineate.formats import KEEPABLE
+from delineate.formats._coco_write import extras
 from delineate.formats._pictures import names as names_in_folders
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -136,9 +137,9 @@ def compare(was: Dataset, became: Dataset, kinds: Collection[str] = KEEPABLE) ->
 
 def _numbered(dataset: Dataset) -> bool:
     """Whether the ids of annotations tell all objects apart; a format has to number them anew otherwise."""
-    given = [record.instances.extras.get("annotation_id") for record in dataset if len(record.instances)]
+    given = [extras(record).get("annotation_id") for record in dataset if record.count]
     known = {int(id_) for ids in given if ids is not None for id_ in ids}
-    return len(known) == sum(len(record.instances) for record in dataset)
+    return len(known) == sum(record.count for record in dataset)
 
 
 def _alone(left: Record | None, right: Record | None, kinds: set[str]) -> list[Difference]:
