@@ -14,6 +14,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from PIL import Image
 
 from delineate._embedding_files import EmbeddingFiles
 from delineate._prompt_pairs import Pair, PromptCard, embedded
+from delineate._prompt_points import tokens
 from delineate.image import to_rgb8
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -52,11 +54,13 @@ class Encoded(NamedTuple):
         embedding: (1, C, h, w) float32.
         size: (height, width) of the picture.
         content: (height, width) that the resized picture takes in the network's input.
+        finer: What else the encoder gives, by name; the decoder takes it too.
     """
 
     embedding: NDArray[np.float32]
     size: tuple[int, int]
     content: tuple[int, int]
+    finer: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 class PromptPredictor:
@@ -72,6 +76,7 @@ class PromptPredictor:
         batch: Prompts per call of the decoder, at least 1; 1 for decoders that take no more.
         remember: Embeddings of so many pictures are kept, found again by the pictures' content; at least 1.
         stretch: Percentiles of a picture that become black and white, where the model was trained so.
+        square: Pictures are resized to the whole square input, and masks back in one step, as SAM 2 does it.
 
     Attributes:
         card: What the files say of the model; None where they say nothing.
@@ -86,11 +91,12 @@ class PromptPredictor:
         batch: int = 64,
         remember: int = 8,
         stretch: tuple[float, float] | None = None,
+        square: bool = False,
     ) -> None:
         for name, value in (("side", side), ("batch", batch), ("remember", remember)):
             if value < 1:
                 raise ValueError(f"PromptPredictor: {name} must be at least 1, got {value}")
-        self.side, self.batch, self.remember = side, batch, remember
+        self.side, self.batch, self.remember, self.square = side, batch, remember, square
         self._encoder, self._decoder = encoder, decoder
         self._known: OrderedDict[bytes, Encoded] = OrderedDict()
         self._current: Encoded | None = None
@@ -165,9 +171,13 @@ class PromptPredictor:
             image: As for `set_image`.
         """
         picture = self._preprocess.stretched(to_rgb8(image))
-        pixels, content = prepare(picture, self.side)
-        embedding = self._encoder({"images": pixels})["image_embeddings"]
-        return Encoded(np.asarray(embedding, np.float32), (picture.shape[0], picture.shape[1]), content)
+        if self.square:
+            pixels, content = prepare_square(picture, self.side), (self.side, self.side)
+        else:
+            pixels, content = prepare(picture, self.side)
+        found = dict(self._encoder({"images": pixels}))
+        embedding = np.asarray(found.pop("image_embeddings"), np.float32)
+        return Encoded(embedding, (picture.shape[0], picture.shape[1]), content, found)
 
     def _stored(self, key: bytes, picture: NDArray[np.uint8]) -> Encoded:
         """The encoding of a picture out of the folder, or a new one into it."""
@@ -217,7 +227,8 @@ class PromptPredictor:
         if self._current is None:
             raise ValueError("PromptPredictor.predict: a picture must be set first. Call set_image")
         scene = self._current
-        coords, kinds = _points(points, labels, boxes, scene)
+        scale = scene.content[1] / scene.size[1], scene.content[0] / scene.size[0]
+        coords, kinds = tokens(points, labels, boxes, scale)
         hints = self._hints(mask, scene)
         count = len(coords) if coords is not None else len(hints) if hints is not None else 0
         if coords is None and hints is None:
@@ -238,10 +249,12 @@ class PromptPredictor:
             logits, ious = logits[:, chosen], ious[:, chosen]
             owners, ranks = np.nonzero(np.ones_like(ious, bool) if least_iou is None else ious > least_iou)
             flat, ious = logits[owners, ranks].astype(np.float32, copy=False), ious[owners, ranks]
-            found = upsample(flat, side=self.side, content=scene.content, size=scene.size)
+            side = flat.shape[1] if self.square else self.side  # of what is interpolated to the picture
+            content = (side, side) if self.square else scene.content
+            found = upsample(flat, side=side, content=content, size=scene.size)
             extras: dict[str, ArrayLike] = {"prompt": owners + start, "stability": found.stability}
             if keep_logits:
-                extras["logits"] = flat
+                extras["logits"] = flat.clip(-32, 32) if self.square else flat
             parts.append(Instances.of(found.masks, scores=ious, extras=extras))
         return Instances.concat(parts) if parts else Instances.empty(scene.size, scored=True)
 
@@ -258,6 +271,7 @@ class PromptPredictor:
         outputs = self._decoder(
             {
                 "image_embeddings": scene.embedding,
+                **scene.finer,
                 "point_coords": coords,
                 "point_labels": kinds,
                 "mask_input": nothing if hints is None else hints[:, None],
@@ -313,6 +327,27 @@ def prepare(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.float32], t
     return pixels, content
 
 
+def prepare_square(image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    """A picture as the encoder's input: resized to the whole square, antialiased, without rounding, normalised.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        side: Pixels per side of the input.
+
+    Returns:
+        (1, 3, side, side) float32.
+
+    >>> prepare_square(np.zeros((50, 100, 3), np.uint8), 64).shape
+    (1, 3, 64, 64)
+    """
+    pixels = np.empty((1, 3, side, side), np.float32)
+    for channel in range(3):
+        plane = Image.fromarray(image[..., channel].astype(np.float32))
+        resized = np.asarray(plane.resize((side, side), Image.Resampling.BILINEAR))
+        pixels[0, channel] = (resized - np.float32(MEAN[channel])) / np.float32(STD[channel])
+    return pixels
+
+
 def fitted(size: Sequence[int], side: int) -> tuple[int, int]:
     """(height, width) of a picture whose longest side is scaled to `side`.
 
@@ -351,49 +386,3 @@ def mask_logits(masks: Masks, content: tuple[int, int], side: int, cells: int) -
         share = Image.fromarray(dense).resize((width, height), Image.Resampling.BOX)
         logits[index, :height, :width] = np.asarray(share, np.float32) / np.float32(255) * 20 - 10
     return logits
-
-
-def _points(
-    points: ArrayLike | None, labels: ArrayLike | None, boxes: ArrayLike | None, scene: Encoded
-) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-    """Points with corners of boxes as the decoder takes them, (P, N, 2) and (P, N), in pixels of the input."""
-    if (points is None) != (labels is None):
-        raise ValueError("PromptPredictor.predict: points and labels must come together")
-    coords, kinds = [], []
-    if points is not None and labels is not None:
-        xy, signs = np.asarray(points, np.float64), np.asarray(labels, np.float32)
-        xy, signs = (xy[None] if xy.ndim == 2 else xy), (signs[None] if signs.ndim == 1 else signs)
-        if xy.shape != (*signs.shape, 2) or signs.ndim != 2:
-            raise ValueError(
-                "PromptPredictor.predict: points must have shape (N, 2) or (P, N, 2) with labels (N,) or (P, N), "
-                f"got {np.shape(points)} and {np.shape(labels)}"
-            )
-        if not np.isin(signs, (-1, 0, 1)).all():
-            raise ValueError(f"PromptPredictor.predict: labels must be 1, 0 or -1, got {np.unique(signs)}")
-        coords.append(xy)
-        kinds.append(signs)
-    if boxes is not None:
-        corners = np.asarray(boxes, np.float64)
-        if corners.ndim not in (1, 2) or corners.shape[-1] != 4:
-            raise ValueError(
-                f"PromptPredictor.predict: boxes must have shape (4,) or (P, 4), got {corners.shape}"
-            )
-        corners = corners.reshape(-1, 4)
-        coords.append(corners.reshape(-1, 2, 2))
-        kinds.append(np.tile(np.array([2, 3], np.float32), (len(corners), 1)))
-    elif coords:  # the decoder was trained with a point that is none wherever there is no box
-        coords.append(np.zeros((len(coords[0]), 1, 2)))
-        kinds.append(np.full((len(kinds[0]), 1), -1, np.float32))
-    if not coords:
-        return None, None
-    if len({len(part) for part in coords}) > 1:
-        raise ValueError(
-            "PromptPredictor.predict: points and boxes must be of as many prompts, "
-            f"got {' and '.join(str(len(part)) for part in coords)}"
-        )
-    scale = scene.content[1] / scene.size[1], scene.content[0] / scene.size[0]
-    whole = np.concatenate(coords, 1)
-    if not np.isfinite(whole).all():
-        raise ValueError("PromptPredictor.predict: points and boxes must be finite")
-    whole[np.concatenate(kinds, 1) >= 0] *= scale
-    return whole.astype(np.float32), np.concatenate(kinds, 1)

@@ -12,7 +12,11 @@ torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 from delineate import models
 from delineate.errors import WeightsError
 
-GOLDEN = {"mobile_sam": [6.937138, 2.122362], "sam": [3.198989, 1.388367]}
+GOLDEN = {
+    "mobile_sam": [6.937138, 2.122362],
+    "sam": [3.198989, 1.388367],
+    "sam2": [92.764816, 0.584999, 4.473304],
+}
 """Mean of |output| of the "test" variant with the weights, the picture and the prompts of `fixed`."""
 
 

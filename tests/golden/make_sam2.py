@@ -1,0 +1,96 @@
+"""Writes sam2.json: what the package sam2 (Apache-2.0) computes with the weights of `sam_scene`.
+
+Run once where sam2 1.1.0, torch and torchvision are installed: python make_sam2.py
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from pycocotools import mask as mask_api
+from sam2.modeling.backbones.hieradet import Hiera
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_utils import MLP
+from sam2.sam2_image_predictor import SAM2ImagePredictor
+from sam_scene import SIZES, picture, prompts, weights
+
+
+class Absent(torch.nn.Module):
+    """In place of the parts for videos."""
+
+    d_model = 64
+
+
+def reference():
+    """The variant "test" built from the reference's parts."""
+    trunk = Hiera(
+        embed_dim=16,
+        num_heads=1,
+        stages=(1, 2, 2, 1),
+        global_att_blocks=(4,),
+        window_spec=(8, 4, 6, 3),
+        window_pos_embed_bkg_spatial_size=(3, 3),
+    )
+    places = PositionEmbeddingSine(num_pos_feats=64, normalize=True, scale=None, temperature=10000)
+    neck = FpnNeck(places, 64, [128, 64, 32, 16], fpn_top_down_levels=[2, 3], fpn_interp_model="nearest")
+    model = SAM2Base(
+        ImageEncoder(trunk, neck, scalp=1),
+        Absent(),
+        Absent(),
+        image_size=128,
+        directly_add_no_mem_embed=True,
+        use_high_res_features_in_sam=True,
+        iou_prediction_use_sigmoid=True,
+        use_obj_ptrs_in_encoder=True,
+        pred_obj_scores=True,
+        pred_obj_scores_mlp=True,
+        use_mlp_for_obj_ptr_proj=True,
+        sam_mask_decoder_extra_args={
+            "dynamic_multimask_via_stability": True,
+            "dynamic_multimask_stability_delta": 0.05,
+            "dynamic_multimask_stability_thresh": 0.98,
+        },
+    )
+    model.sam_mask_decoder.iou_prediction_head = MLP(
+        64, 64, 4, 3, sigmoid_output=True
+    )  # there always 256 inside
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights(shapes).items()})
+    return model.eval()
+
+
+def predictions(model):
+    predictor = SAM2ImagePredictor(model)
+    predictor._bb_feat_sizes = [(32, 32), (16, 16), (8, 8)]
+    for size in (SIZES[0], SIZES[3]):
+        predictor.set_image(picture(size))
+        for name, asked in prompts(size).items():
+            points = np.array(asked["points"]) if "points" in asked else None
+            labels = np.array(asked["labels"]) if "labels" in asked else None
+            box = np.array(asked["box"]) if "box" in asked else None
+            mask = asked["mask"][None] if "mask" in asked else None
+            for multimask in (False, True):
+                full, ious, low = predictor.predict(points, labels, box, mask, multimask, return_logits=True)
+                yield {
+                    "size": size,
+                    "prompt": name,
+                    "multimask": multimask,
+                    "ious": [float(x) for x in ious],
+                    "low": [[float(f"{x:.6g}") for x in one.ravel()[::97]] for one in low],
+                    "masks": [rle(one > 0) for one in full],
+                }
+
+
+def rle(mask):
+    """COCO's compressed string."""
+    return mask_api.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
+
+
+if __name__ == "__main__":
+    model = reference()
+    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+    content = {"shapes": shapes, "predictions": list(predictions(model))}
+    Path(__file__).with_name("sam2.json").write_text(json.dumps(content, separators=(",", ":")) + "\n")
