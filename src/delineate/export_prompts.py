@@ -69,10 +69,14 @@ def export_promptable(
         How far the files are from the model.
 
     Raises:
+        TypeError: The model's decoder has another signature, as SAM 2's.
         MissingExtra: onnx or onnxscript is not installed.
         RuntimeFailure: An exported network does not agree with the model.
         OSError: A file cannot be written.
     """
+    if not isinstance(model, Sam):
+        kind = type(model).__module__.rpartition(".")[2]
+        raise TypeError(f"export_promptable: model must be of the family sam or mobile_sam, got {kind}")
     try:
         import onnxscript  # noqa: F401  (torch needs it)
     except ImportError as error:

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 
 from delineate import models
 from delineate.errors import WeightsError
+from delineate.export_prompts import export_promptable
 from delineate.models import mobile_sam
 from delineate.prompt import PromptPredictor
 
@@ -119,3 +120,9 @@ def test_biases_are_not_stale():
 def test_configurations_that_cannot_be_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         models.build("mobile_sam-test", **{field: value})
+
+
+def test_the_export_agrees(model, tmp_path):
+    pytest.importorskip("onnxscript", reason="torch needs it to export")
+    parity = export_promptable(model, tmp_path / "encoder.onnx", tmp_path / "decoder.onnx")
+    assert max(parity) < 1e-3

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 
 from delineate import models
 from delineate.errors import WeightsError
+from delineate.export_prompts import export_promptable
 from delineate.masks import Masks
 from delineate.models import sam2
 
@@ -102,3 +103,8 @@ def test_stable_single_masks_stay():
 def test_configurations_that_cannot_be_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         models.build("sam2-test", **{field: value})
+
+
+def test_the_export_of_another_signature_is_refused(model, tmp_path):
+    with pytest.raises(TypeError, match="family sam or mobile_sam, got sam2"):
+        export_promptable(model, tmp_path / "encoder.onnx", tmp_path / "decoder.onnx")
