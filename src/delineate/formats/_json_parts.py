@@ -1,13 +1,32 @@
-"""Parts of a JSON file decoded as types, with the place in messages. Serves `labelme`, `geojson`, `scalabel` ..."""
+"""JSON files of a folder, and their parts decoded as types. Serves `labelme`, `geojson`, `sav` ..."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from delineate.errors import FormatError
+from delineate.formats import _class_table as class_table
+
+
+def files(folder: Path, ending: str = ".json") -> list[Path]:
+    """All files of an ending in a folder and those below it, sorted, but for hidden ones and this package's own.
+
+    Args:
+        folder: Where to look.
+        ending: In lower case; files may have it in any.
+    """
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "."]
+        names = [
+            name for name in names if name[0] != "." and name not in (class_table.NAME, "delineate.json")
+        ]
+        found += [Path(place, name) for name in names if name.lower().endswith(ending)]
+    return sorted(found)
 
 
 def decoded(path: Path, where: str, raw: msgspec.Raw, kind: object) -> Any:  # noqa: ANN401 - as the type says

@@ -35,9 +35,9 @@ from delineate.formats import _class_table as class_table
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
 from delineate.formats import _json_outline as json_outline
+from delineate.formats import _json_parts as json_parts
 from delineate.formats import _pictures
 from delineate.formats import _sizes as sizes
-from delineate.formats._json_parts import decoded
 from delineate.image import SUFFIXES, read_size
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -78,7 +78,7 @@ def sniff(path: str | Path) -> bool:
     path = Path(path)
     try:
         if path.is_dir():
-            return bool(_files(path))
+            return bool(json_parts.files(path, ".geojson"))
         if path.suffix.lower() not in _ENDINGS:
             return False
         keys = json_outline.values(path)
@@ -88,14 +88,6 @@ def sniff(path: str | Path) -> bool:
         return bool(first[0].get("type") == "Feature")
     except (OSError, IndexError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
-
-
-def _files(folder: Path) -> list[Path]:
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "."]
-        found += [Path(place, name) for name in files if name[0] != "." and name.lower().endswith(".geojson")]
-    return sorted(found)
 
 
 def read(
@@ -120,7 +112,7 @@ def read(
     """
     path = Path(path)
     inverse = None if transform is None else np.linalg.inv(_matrix(transform)).astype(np.float64)
-    files = [path] if path.is_file() else _files(path)
+    files = [path] if path.is_file() else json_parts.files(path, ".geojson")
     root = path.parent if path.is_file() else path
     listed = class_table.read(root) if (root / class_table.NAME).is_file() else None
     if not files and listed is None:
@@ -160,16 +152,16 @@ def _load(
     raw = coco_json.load(file, msgspec.Raw)
     head: dict[str, Any] = {}
     if bytes(raw).lstrip()[:1] == b"[":
-        features = decoded(file, "", raw, list[_Feature])
+        features = json_parts.decoded(file, "", raw, list[_Feature])
     else:
-        keys = decoded(file, "", raw, dict[str, msgspec.Raw])
+        keys = json_parts.decoded(file, "", raw, dict[str, msgspec.Raw])
         kinds: dict[str, Any] = {"imagePath": str | None, "imageHeight": int | None, "imageWidth": int | None}
         for key, kind in kinds.items():
-            head[key] = decoded(file, key, keys[key], kind) if key in keys else None
+            head[key] = json_parts.decoded(file, key, keys[key], kind) if key in keys else None
         if "features" in keys:
-            features = decoded(file, "features", keys["features"], list[_Feature])
+            features = json_parts.decoded(file, "features", keys["features"], list[_Feature])
         else:
-            features = [decoded(file, "", raw, _Feature)]
+            features = [json_parts.decoded(file, "", raw, _Feature)]
     found: list[_Found] = []
     for n, feature in enumerate(features):
         where = f"features[{n}]"
@@ -207,7 +199,7 @@ def _polygons(
     if geometry is None:
         return []
     kind: Any = list[list[list[float]]] if geometry.type == "Polygon" else list[list[list[list[float]]]]
-    parts = decoded(file, f"{where}.geometry.coordinates", geometry.coordinates, kind)
+    parts = json_parts.decoded(file, f"{where}.geometry.coordinates", geometry.coordinates, kind)
     shape = []
     for part in [parts] if geometry.type == "Polygon" else parts:
         rings = [_ring(file, where, ring, inverse) for ring in part]

@@ -39,10 +39,10 @@ from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
 from delineate.formats import _json_outline as json_outline
+from delineate.formats import _json_parts as json_parts
 from delineate.formats import _labelme_shapes as labelme_shapes
 from delineate.formats import _pictures
 from delineate.formats import _sizes as sizes
-from delineate.formats._json_parts import decoded
 from delineate.image import read_size
 from delineate.instances import Instances
 
@@ -72,7 +72,7 @@ def sniff(path: str | Path) -> bool:
     path = Path(path)
     try:
         if path.is_dir():
-            found = _files(path)
+            found = json_parts.files(path)
             return bool(found) and sniff(found[0])
         if path.suffix.lower() != ".json":
             return False
@@ -80,15 +80,6 @@ def sniff(path: str | Path) -> bool:
     except OSError:
         return False
     return keys.get("shapes", b"").startswith(b"[") and "imagePath" in keys
-
-
-def _files(folder: Path) -> list[Path]:
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "."]
-        files = [name for name in files if name[0] != "." and name != "delineate.json"]  # a conversion's
-        found += [Path(place, name) for name in files if name.lower().endswith(".json")]
-    return sorted(found)
 
 
 def read(path: str | Path) -> Dataset:
@@ -106,7 +97,7 @@ def read(path: str | Path) -> Dataset:
         FormatError: There is no such file, or it does not fit; the message names the shape.
     """
     path = Path(path)
-    files = [path] if path.is_file() else _files(path)
+    files = [path] if path.is_file() else json_parts.files(path)
     root = path.parent if path.is_file() else path
     listed = root / "labels.txt"
     if not files and not listed.is_file():
@@ -156,7 +147,7 @@ def _load(file: Path, notices: Counter[str], *, alone: bool) -> _Loaded | None:
         notices['JSON files have no "shapes"; they are left out'] += 1
         return None
     shapes = []
-    for n, raw in enumerate(decoded(file, "shapes", raws["shapes"], list[dict[str, msgspec.Raw]])):
+    for n, raw in enumerate(json_parts.decoded(file, "shapes", raws["shapes"], list[dict[str, msgspec.Raw]])):
         shape = labelme_shapes.parse(file, f"shapes[{n}]", raw)
         if shape.kind in labelme_shapes.LINES:
             notices["points and lines have no area; they are left out"] += 1
@@ -164,7 +155,9 @@ def _load(file: Path, notices: Counter[str], *, alone: bool) -> _Loaded | None:
             notices[f'shapes are labelled "{_IGNORED}"; they are left out'] += 1
         else:
             shapes.append(shape)
-    keys = {key: decoded(file, key, raw, Any) for key, raw in raws.items() if key not in _PICTURE_KEYS}
+    keys = {
+        key: json_parts.decoded(file, key, raw, Any) for key, raw in raws.items() if key not in _PICTURE_KEYS
+    }
     picture, keys["size"] = _picture(file, raws)
     return file, shapes, keys | {"path": picture}
 
@@ -173,7 +166,7 @@ def _picture(file: Path, raws: Mapping[str, msgspec.Raw]) -> tuple[Path | None, 
     """The picture's file and its size: as said, or else that of the picture inside or beside the file."""
     kinds: dict[str, Any] = {"imagePath": str | None, "imageHeight": int | None, "imageWidth": int | None}
     name, height, width = (
-        decoded(file, key, raws[key], kind) if key in raws else None for key, kind in kinds.items()
+        json_parts.decoded(file, key, raws[key], kind) if key in raws else None for key, kind in kinds.items()
     )
     if name is not None and "\0" in str(name):
         raise FormatError(file, "imagePath", "must be the name of a file, got one with a NUL.")
@@ -181,7 +174,7 @@ def _picture(file: Path, raws: Mapping[str, msgspec.Raw]) -> tuple[Path | None, 
     content = raws.get("imageData")
     if height is None and width is None and content is not None and bytes(content) != b"null":
         try:
-            text: str = decoded(file, "imageData", content, str)
+            text: str = json_parts.decoded(file, "imageData", content, str)
             return path, read_size(base64.b64decode(text, validate=True))
         except (binascii.Error, ValueError) as error:
             raise FormatError(file, "imageData", f"must be a picture in base64, got: {error}.") from error

@@ -17,7 +17,6 @@ where the object cannot be seen.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from delineate.formats import _class_table as class_table
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
 from delineate.formats import _json_outline as json_outline
+from delineate.formats import _json_parts as json_parts
 from delineate.formats import _pictures
 from delineate.formats import _sizes as sizes
 from delineate.image import SUFFIXES
@@ -70,7 +70,7 @@ def sniff(path: str | Path) -> bool:
     path = Path(path)
     try:
         if path.is_dir():
-            found = _files(path)
+            found = json_parts.files(path)
             return bool(found) and sniff(found[0])
         return (
             path.suffix.lower() == ".json"
@@ -78,15 +78,6 @@ def sniff(path: str | Path) -> bool:
         )
     except OSError:
         return False
-
-
-def _files(folder: Path) -> list[Path]:
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "."]
-        own = {class_table.NAME, "delineate.json"}
-        found += [Path(place, n) for n in files if n.endswith(".json") and n[0] != "." and n not in own]
-    return sorted(found)
 
 
 def read(path: str | Path) -> Dataset:
@@ -104,7 +95,7 @@ def read(path: str | Path) -> Dataset:
         FormatError: There is no such file, or it does not fit; the message names the place.
     """
     path = Path(path)
-    files = [path] if path.is_file() else _files(path)
+    files = [path] if path.is_file() else json_parts.files(path)
     root = path.parent if path.is_file() else path
     if not files and not (root.is_dir() and (root / class_table.NAME).is_file()):
         raise FormatError(path, "", "must be a JSON file of masklets or a folder of them, got none.")

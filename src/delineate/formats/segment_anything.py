@@ -28,6 +28,7 @@ from delineate.formats import _class_table as class_table
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
 from delineate.formats import _json_outline as json_outline
+from delineate.formats import _json_parts as json_parts
 from delineate.formats import _pictures
 from delineate.formats import _sizes as sizes
 from delineate.instances import Instances
@@ -72,7 +73,7 @@ def sniff(path: str | Path) -> bool:
     path = Path(path)
     try:
         if path.is_dir():
-            found = _files(path)
+            found = json_parts.files(path)
             return bool(found) and sniff(found[0])
         if path.suffix.lower() != ".json":
             return False
@@ -81,19 +82,6 @@ def sniff(path: str | Path) -> bool:
     except OSError:
         return False
     return kinds == [b"{", b"["]
-
-
-def _files(folder: Path) -> list[Path]:
-    found = []
-    own = {class_table.NAME, "delineate.json"}
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "."]
-        found += [
-            Path(place, name)
-            for name in files
-            if name[0] != "." and name not in own and name.endswith(".json")
-        ]
-    return sorted(found)
 
 
 def read(path: str | Path) -> Dataset:
@@ -109,7 +97,7 @@ def read(path: str | Path) -> Dataset:
         FormatError: There is no such file, or it does not fit; the message names the annotation.
     """
     path = Path(path)
-    files = [path] if path.is_file() else _files(path)
+    files = [path] if path.is_file() else json_parts.files(path)
     root = path.parent if path.is_file() else path
     if not files and not (root.is_dir() and (root / class_table.NAME).is_file()):
         raise FormatError(path, "", "must be a JSON file of SA-1B or a folder of them, got none.")
