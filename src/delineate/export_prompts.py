@@ -74,7 +74,7 @@ def export_promptable(
         RuntimeFailure: An exported network does not agree with the model.
         OSError: A file cannot be written.
     """
-    if not isinstance(model, Sam):
+    if not isinstance(cast("Any", model), Sam):
         kind = type(model).__module__.rpartition(".")[2]
         raise TypeError(f"export_promptable: model must be of the family sam or mobile_sam, got {kind}")
     try:

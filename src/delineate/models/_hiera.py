@@ -60,7 +60,7 @@ class HieraBlock(nn.Module):
             x = self.proj(inner)
             x = _pooled(x) if self.pool else x
         x = x + (self._windowed(inner) if self.window else self.attn(inner))
-        first, second = self.mlp["layers"]
+        first, second = self.mlp["layers"].children()
         out: Tensor = x + second(F.gelu(first(self.norm2(x))))
         return out
 
@@ -104,7 +104,7 @@ class Hiera(nn.Module):
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, 7, 4, 3)})
         self.pos_embed = nn.Parameter(torch.zeros(1, width, background, background))
         self.pos_embed_window = nn.Parameter(torch.zeros(1, width, windows[0], windows[0]))
-        blocks = []
+        blocks: list[HieraBlock] = []
         for stage, depth in enumerate(depths):
             for place in range(depth):
                 start = stage > 0 and place == 0
@@ -139,5 +139,7 @@ class Neck(nn.Module):
 
     def forward(self, stages: list[Tensor]) -> list[Tensor]:
         """Four maps, the finest first, to three."""
-        deep, middle, *fine = (conv["conv"](x) for conv, x in zip(self.convs, stages[::-1], strict=True))
+        deep, middle, *fine = (
+            conv.get_submodule("conv")(x) for conv, x in zip(self.convs, stages[::-1], strict=True)
+        )
         return [*fine[::-1], middle + F.interpolate(deep, scale_factor=2.0, mode="nearest")]

@@ -115,7 +115,8 @@ class Block(nn.Module):
         seen = seen.view(count, rows, columns, side, side, channels).permute(0, 5, 1, 3, 2, 4)
         x = x + seen.reshape(padded.shape)[..., :height, :width]
         x = self.local_conv(x)
-        return x + self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        out: Tensor = x + self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return out
 
 
 class Stage(nn.Module):
