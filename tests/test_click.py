@@ -30,6 +30,7 @@ def overlaps(found, truth):
 def test_the_card_says_what_it_is(predictor):
     assert "click" in embedded()
     assert predictor.card.licence == "CC-BY-4.0"
+    assert not predictor.card.candidates
     assert {"data", "recipe", "attribution", "iou"} <= predictor.card.provenance.keys()
 
 

@@ -31,6 +31,7 @@ class PromptCard(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     licence: str = ""  # of the weights
     stretch: tuple[float, float] | None = None  # percentiles that become black and white before all else
+    candidates: bool = True  # for one click, the best of several candidates beats the single mask
     provenance: dict[str, Any] = {}  # data, recipe, figures, ...: whatever the exporter knows
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from delineate.annotate.prompts import MAX_POINTS, Chooser, Prompt, Promptable, 
 from delineate.errors import DelineateError
 from delineate.instances import Instances
 from delineate.masks import Masks
-from delineate.prompt import PromptPredictor
+from delineate.prompt import PromptCard, PromptPredictor
 
 
 def prompt(*points, labels=None, box=None, mask=None):
@@ -100,6 +100,14 @@ def test_promptable_pairs():
     refined = engine.answer(encoded, prompt((32.5, 16), mask=Masks.from_boxes([[4, 4, 9, 9]], (32, 64))))
     assert (len(refined), seen[-1]["has_mask_input"].tolist()) == (1, [1])
     assert len(engine.answer(encoded, prompt((0.5, 16)))) == 0  # empty masks are no answers
+
+
+def test_a_card_may_ask_for_the_single_mask():
+    predictor, _ = stub_pair()
+    predictor.card = PromptCard(name="tiny", candidates=False)
+    engine = Promptable(predictor, "tiny")
+    found = engine.answer(engine.encode(np.zeros((32, 64, 3), np.uint8)), prompt((32.5, 16)))
+    assert found.scores.tolist() == [pytest.approx(0.5)]
 
 
 class Counting:

@@ -78,8 +78,9 @@ class Promptable:
         return self._predictor.encode(image)
 
     def answer(self, encoded: Any, prompt: Prompt) -> Instances:  # noqa: ANN401 - as above
-        """Three candidates for a single click, else one."""
+        """Three candidates for a single click, where the model's card does not say that one is better; else one."""
         single = len(prompt.points) == 1 and prompt.box is None and prompt.mask is None
+        card = self._predictor.card
         given = len(prompt.points) > 0
         with self._lock:
             self._predictor.use(encoded)
@@ -88,7 +89,7 @@ class Promptable:
                 prompt.labels if given else None,
                 None if prompt.box is None else prompt.box - 0.5,
                 prompt.mask,
-                multimask=single,
+                multimask=single and (card is None or card.candidates),
             )
         assert found.masks is not None  # noqa: S101 - for the type checker
         assert found.scores is not None  # noqa: S101
