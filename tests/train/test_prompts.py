@@ -261,3 +261,9 @@ def test_validation_always_asks_the_same(data):
     torch.manual_seed(1)
     assert torch.equal(torch.get_rng_state(), state)
     assert prompts.validate(model, pictures) == first
+
+
+def test_families_that_do_not_learn_are_refused_before_any_file_is_read(tmp_path):
+    with pytest.raises(ValueError, match="must be of a family that can be trained, got Sam2"):
+        fit(load_config(None, ["model.name=sam2-test", f"data.root={tmp_path}"]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

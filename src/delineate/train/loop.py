@@ -105,9 +105,12 @@ def fit(
         FormatError: The data cannot be trained on (missing pictures, no objects, other classes in the validation set).
         RuntimeFailure: Out of memory, or the loss is no longer a number; the message names the remedy.
         DelineateError: `folder` holds another run, or none to resume.
+        ValueError: The model is of a family that cannot be trained.
     """
     with torch.device("meta"):
-        side = getattr(models.build(config.model.name).config, "side", 0)  # of a promptable model
+        planned: Any = models.build(config.model.name)
+    prompts.check(planned)
+    side = getattr(planned.config, "side", 0)  # of a promptable model
     train, val = _pictures(config, side)
     _prepare_folder(folder, config, resume)
     run = _start(config, train.dataset.classes)

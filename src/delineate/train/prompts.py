@@ -80,6 +80,21 @@ def losses(model: Sam, images: Tensor, targets: Sequence[Target], settings: Prom
     return {name: value / settings.rounds for name, value in sums.items()}
 
 
+def check(model: nn.Module) -> None:
+    """Refuse promptable models of families that do not learn from clicks.
+
+    Raises:
+        ValueError: The model takes prompts, but neither is SAM nor has its prompts and decoder.
+
+    >>> check(models.build("mobile_sam-test"))
+    """
+    if models.takes_prompts(model) and not isinstance(model, Sam):
+        raise ValueError(
+            f"train: model must be of a family that can be trained, got {type(model).__name__}. "
+            "Of the promptable ones, sam and mobile_sam can."
+        )
+
+
 def adapt(model: nn.Module, settings: Prompting) -> None:
     """Freeze the encoder of a promptable model, and give it low-rank changes, as far as the settings ask for it.
 
