@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 
 from delineate.errors import FormatError
 from delineate.formats import _class_table as class_table
+from delineate.formats import _json_outline as json_outline
 
 
 def files(folder: Path, ending: str = ".json") -> list[Path]:
@@ -27,6 +29,23 @@ def files(folder: Path, ending: str = ".json") -> list[Path]:
         ]
         found += [Path(place, name) for name in names if name.lower().endswith(ending)]
     return sorted(found)
+
+
+def keys(path: str | Path) -> Mapping[str, bytes]:
+    """The keys of the object that a JSON file holds, with the beginnings of their values.
+
+    Args:
+        path: A .json file, or a folder, of which the first file is taken.
+
+    Returns:
+        Empty for anything else, and where nothing can be read.
+    """
+    path = Path(path)
+    try:
+        path = next(iter(files(path)), path) if path.is_dir() else path
+        return (json_outline.values(path) or {}) if path.suffix.lower() == ".json" else {}
+    except OSError:
+        return {}
 
 
 def decoded(path: Path, where: str, raw: msgspec.Raw, kind: object) -> Any:  # noqa: ANN401 - as the type says

@@ -38,7 +38,6 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
-from delineate.formats import _json_outline as json_outline
 from delineate.formats import _json_parts as json_parts
 from delineate.formats import _labelme_shapes as labelme_shapes
 from delineate.formats import _pictures
@@ -69,16 +68,7 @@ def sniff(path: str | Path) -> bool:
     Args:
         path: Any file or folder.
     """
-    path = Path(path)
-    try:
-        if path.is_dir():
-            found = json_parts.files(path)
-            return bool(found) and sniff(found[0])
-        if path.suffix.lower() != ".json":
-            return False
-        keys = json_outline.values(path) or {}
-    except OSError:
-        return False
+    keys = json_parts.keys(path)
     return keys.get("shapes", b"").startswith(b"[") and "imagePath" in keys
 
 

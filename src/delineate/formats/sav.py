@@ -32,7 +32,6 @@ from delineate.errors import FormatError
 from delineate.formats import _class_table as class_table
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
-from delineate.formats import _json_outline as json_outline
 from delineate.formats import _json_parts as json_parts
 from delineate.formats import _pictures
 from delineate.formats import _sizes as sizes
@@ -67,17 +66,7 @@ def sniff(path: str | Path) -> bool:
     Args:
         path: Any file or folder.
     """
-    path = Path(path)
-    try:
-        if path.is_dir():
-            found = json_parts.files(path)
-            return bool(found) and sniff(found[0])
-        return (
-            path.suffix.lower() == ".json"
-            and {"masklet", "masklet_id"} <= (json_outline.values(path) or {}).keys()
-        )
-    except OSError:
-        return False
+    return {"masklet", "masklet_id"} <= json_parts.keys(path).keys()
 
 
 def read(path: str | Path) -> Dataset:

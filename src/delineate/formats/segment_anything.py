@@ -27,7 +27,6 @@ from delineate.errors import FormatError
 from delineate.formats import _class_table as class_table
 from delineate.formats import _coco_json as coco_json
 from delineate.formats import _coco_write as coco_write
-from delineate.formats import _json_outline as json_outline
 from delineate.formats import _json_parts as json_parts
 from delineate.formats import _pictures
 from delineate.formats import _sizes as sizes
@@ -70,18 +69,8 @@ def sniff(path: str | Path) -> bool:
     Args:
         path: Any file or folder.
     """
-    path = Path(path)
-    try:
-        if path.is_dir():
-            found = json_parts.files(path)
-            return bool(found) and sniff(found[0])
-        if path.suffix.lower() != ".json":
-            return False
-        keys = json_outline.values(path) or {}
-        kinds = [keys.get(name, b"")[:1] for name in ("image", "annotations")]
-    except OSError:
-        return False
-    return kinds == [b"{", b"["]
+    keys = json_parts.keys(path)
+    return [keys.get(name, b"")[:1] for name in ("image", "annotations")] == [b"{", b"["]
 
 
 def read(path: str | Path) -> Dataset:
