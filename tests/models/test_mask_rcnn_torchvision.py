@@ -148,7 +148,7 @@ def test_instances_are_the_same(shared):
         assert pairs.mean() > 0.75  # of masks of noise, which are outline all over
 
 
-def test_masks_are_pasted_within_a_pixel():
+def test_masks_are_pasted_within_two_pixels():
     torch.manual_seed(0)
     low = torch.rand(20, 2) * 150
     boxes = torch.cat((low, low + 10 + torch.rand(20, 2) * 100), 1)

@@ -215,7 +215,7 @@ def crops(
     the probability is at least one half, where probabilities are interpolated bilinearly between the centres
     of the crop's cells and fall to zero at the centres of a ring of cells around them. That is detectron2's
     paste in continuous coordinates. (torchvision's truncates a slightly larger box to whole pixels first: its
-    masks are moved by up to one pixel at each side against these.)
+    outlines lie within two pixels of these.)
 
     Args:
         outputs: Float or integer arrays in this order; a batch axis of 1 may lead each: boxes (D, 4) xyxy in input
