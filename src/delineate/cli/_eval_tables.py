@@ -19,7 +19,6 @@ from delineate.metrics.operating import OperatingCurves
 from delineate.metrics.slices import Slice
 
 FEW_CLASSES = 20  # more would push the summary off the screen; the JSON file has them all
-_SHOWN = {"ap": "AP", "ar": "AR"}
 _WIDE = 110  # columns of a terminal that has room for sizes
 
 
@@ -29,22 +28,30 @@ def show_report(console: Console, report: Report) -> None:
         f"{report.pictures} pictures, {report.objects} objects, {report.detections} detections, "
         f"{len(report.classes)} {'class' if len(report.classes) == 1 else 'classes'}"
     )
-    table = Table(title=f"COCO, {report.iou} IoU", title_justify="left")
-    for heading in ("", "IoU", "area", "detections"):
-        table.add_column(heading)
-    table.add_column("value", justify="right")
+    show_precision(console, report, f"COCO, {report.iou} IoU", "detections")
+
+
+def show_precision(console: Console, report: Report, title: str, limited: str) -> None:
+    """Print the summary's rows, and AP per class unless there are too many.
+
+    Args:
+        console: Where to.
+        report: Of pictures or of videos.
+        title: Of the summary.
+        limited: What `max_detections` counts.
+    """
     span = f"{report.thresholds[0]:.2f}:{report.thresholds[-1]:.2f}"
+    rows: list[tuple[str, ...]] = []
     for row, value in zip(report.rows, report.stats, strict=True):
         threshold = span if row.threshold is None else f"{row.threshold:.2f}"
         limit = report.limit(row)
-        table.add_row(
-            _SHOWN[row.name[:2]], threshold, row.area, "-" if limit is None else str(limit), number(value)
-        )
-    console.print(table)
+        what = "AP" if row.precise else "AR"
+        rows.append((what, threshold, row.area, "-" if limit is None else str(limit), number(value)))
+    show_table(console, title, ("", "IoU", "area", limited, "value"), rows, words=4)
     if 1 < len(report.classes) <= FEW_CLASSES:
         columns = (report.class_ap(), report.class_ap(0.5), report.class_ap(0.75))
         rows = [(name, *map(number, values)) for name, *values in zip(report.classes, *columns, strict=True)]
-        _print(console, "per class", ("class", "AP", "AP50", "AP75"), rows)
+        show_table(console, "per class", ("class", "AP", "AP50", "AP75"), rows)
 
 
 def show_matching(console: Console, counts: Matching) -> None:
@@ -61,7 +68,7 @@ def show_matching(console: Console, counts: Matching) -> None:
         )
         for place, threshold in enumerate(counts.thresholds)
     ]
-    _print(console, f"matched one to one, {counts.iou} IoU", headings, rows)
+    show_table(console, f"matched one to one, {counts.iou} IoU", headings, rows)
     console.print(f"tp/all is tp/(tp+fp+fn); mean over thresholds: {number(counts.accuracy.mean())}")
 
 
@@ -69,7 +76,7 @@ def show_errors(console: Console, errors: Errors, scores: Calibration, curves: O
     """Print what goes wrong at IoU 0.5: types of errors, calibration, the best confidence."""
     counts = dict(zip(KINDS, errors.counts.sum(axis=0).tolist(), strict=True))
     rows = [(name, str(counts.get(name, "")), number(gain, sign=True)) for name, gain in errors.gains.items()]
-    _print(console, "errors at IoU 0.5 (TIDE)", ("type", "count", "AP50 gain"), rows)
+    show_table(console, "errors at IoU 0.5 (TIDE)", ("type", "count", "AP50 gain"), rows)
     if not math.isnan(scores.expected_error):
         tendency = "promise too much" if scores.bias > 0 else "promise too little"
         console.print(
@@ -96,7 +103,7 @@ def show_slices(console: Console, by: str, parts: Sequence[Slice]) -> None:
         )
         for one in parts
     ]
-    _print(console, f"by {by}", (by, "pictures", "objects", "AP", "AP50"), rows)
+    show_table(console, f"by {by}", (by, "pictures", "objects", "AP", "AP50"), rows)
 
 
 def show_comparison(console: Console, comparison: Comparison, other: str) -> None:
@@ -104,13 +111,13 @@ def show_comparison(console: Console, comparison: Comparison, other: str) -> Non
     interval = f"{comparison.level:.0%} interval"
     headings = ("", "other", "this", "difference", interval, "share above 0")
     rows = [_difference(name, one) for name, one in comparison.overall.items()]
-    _print(console, f"against {other}", headings, rows)
+    show_table(console, f"against {other}", headings, rows)
     decided = [(name, one) for name, one in comparison.classes if one.decided]
     if len(comparison.classes) > 1 and decided:
         decided.sort(key=lambda row: -abs(row[1].difference))
         rows = [_difference(name, one) for name, one in decided[:FEW_CLASSES]]
         title = f"classes whose AP differs ({len(decided)} of {len(comparison.classes)})"
-        _print(console, title, ("class", *headings[1:]), rows)
+        show_table(console, title, ("class", *headings[1:]), rows)
     console.print(
         f"{comparison.resamples} draws of {comparison.pictures} pictures with replacement, the same for both."
     )
@@ -122,12 +129,12 @@ def show_explanation(console: Console, explanation: Explanation) -> None:
     headings = ("convention", "AP", "change", "AP50", *(("small", "medium", "large") if sizes else ()))
     start = explanation.start
     rows = [_term(start, sizes), *(_term(term, sizes) for term in explanation.terms)]
-    _print(console, "each convention alone", headings, rows)
+    show_table(console, "each convention alone", headings, rows)
     if explanation.target is None:
         return
     rows = [_term(start, sizes), *(_term(term, sizes) for term in explanation.path)]
     rest = ("not explained", number(explanation.target), number(explanation.rest, sign=True), "")
-    _print(console, f"from the baseline to {explanation.target:g}", headings, [*rows, rest])
+    show_table(console, f"from the baseline to {explanation.target:g}", headings, [*rows, rest])
     headings = ("conventions that come close", "AP", "distance")
     rows = [
         (
@@ -137,7 +144,7 @@ def show_explanation(console: Console, explanation: Explanation) -> None:
         )
         for candidate in explanation.candidates
     ]
-    _print(console, "sets of conventions, the best first", headings, rows)
+    show_table(console, "sets of conventions, the best first", headings, rows)
 
 
 def worded(notices: Sequence[str]) -> list[str]:
@@ -155,6 +162,19 @@ def show_notices(console: Console, notices: Sequence[str]) -> None:
     """Print what a reader of the numbers must know."""
     for notice in notices:
         console.print(f"Note: {notice}", style="yellow", markup=False, soft_wrap=True)
+
+
+def show_table(
+    console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1
+) -> None:
+    """Print a table whose first `words` columns are words, and the others numbers."""
+    table = Table(title=escape(title), title_justify="left")
+    for place, heading in enumerate(headings):
+        numeric = place >= words
+        table.add_column(escape(heading), justify="right" if numeric else "left", no_wrap=numeric)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
 
 
 def number(value: float, *, sign: bool = False) -> str:
@@ -181,13 +201,3 @@ def _term(term: Term, sizes: bool) -> tuple[str, ...]:
         number(numbers.ap50),
         *map(number, parts),
     )
-
-
-def _print(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """The first column is words, the others are numbers."""
-    table = Table(title=escape(title), title_justify="left")
-    for place, heading in enumerate(headings):
-        table.add_column(escape(heading), justify="right" if place else "left", no_wrap=place > 0)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)

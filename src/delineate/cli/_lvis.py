@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from delineate.cli import _eval_inputs as inputs
+from delineate.cli import _eval_tables as tables
 from delineate.errors import DelineateError
 from delineate.formats import lvis
 from delineate.metrics.columns import Kind
@@ -38,15 +37,12 @@ def show(console: Console, report: LvisReport) -> None:
         f"{report.pictures} pictures, {report.objects} objects, {report.detections} detections "
         f"({report.judged} of them judged), {len(report.classes)} classes"
     )
-    table = Table(title=f"LVIS, {report.iou} IoU", title_justify="left")
-    for heading in ("", "IoU", "area", "classes", "detections"):
-        table.add_column(heading)
-    table.add_column("value", justify="right")
+    rows = []
     span = f"{report.thresholds[0]:.2f}:{report.thresholds[-1]:.2f}"
     for name, value in report.results.items():
         what, rest = name[:2], name[2:].partition("@")[0]
         threshold = f"0.{rest}" if rest.isdigit() else span
-        shown = "-" if value < 0 or math.isnan(value) else f"{value:.4f}"
         area, bins = _AREAS.get(rest, "all"), _BINS.get(rest, "all")
-        table.add_row(what, threshold, area, bins, str(report.max_detections), shown)
-    console.print(table)
+        rows.append((what, threshold, area, bins, str(report.max_detections), tables.number(value)))
+    headings = ("", "IoU", "area", "classes", "detections", "value")
+    tables.show_table(console, f"LVIS, {report.iou} IoU", headings, rows, words=5)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from delineate.cli import _eval_tables as tables
 from delineate.errors import DelineateError
 from delineate.formats import coco_panoptic
 from delineate.metrics.panoptic import PanopticReport, evaluate_panoptic
@@ -23,29 +22,24 @@ def compare(truth: Path, predictions: Path) -> PanopticReport:
         raise DelineateError(f"{predictions}: {error}") from error
 
 
-def show(console: Console, report: PanopticReport, most_classes: int) -> None:
+def show(console: Console, report: PanopticReport) -> None:
     """Print the averages, and the classes that count unless there are too many of them."""
     console.print(f"{report.pictures} pictures, {len(report.classes)} classes")
-    table = Table(title="panoptic quality", title_justify="left")
-    table.add_column("")
-    for heading in ("PQ", "SQ", "RQ", "classes"):
-        table.add_column(heading, justify="right")
-    for name, mean in (("all", report.all), ("things", report.thing), ("stuff", report.stuff)):
-        table.add_row(name, _number(mean.pq), _number(mean.sq), _number(mean.rq), str(mean.classes))
-    console.print(table)
-    if not 1 < report.counted.sum() <= most_classes:
+    rows = [
+        (name, *map(tables.number, (mean.pq, mean.sq, mean.rq)), str(mean.classes))
+        for name, mean in (("all", report.all), ("things", report.thing), ("stuff", report.stuff))
+    ]
+    tables.show_table(console, "panoptic quality", ("", "PQ", "SQ", "RQ", "classes"), rows)
+    if not 1 < report.counted.sum() <= tables.FEW_CLASSES:
         return
-    table = Table(title="per class", title_justify="left")
-    table.add_column("class")
-    for heading in ("PQ", "SQ", "RQ", "tp", "fp", "fn"):
-        table.add_column(heading, justify="right")
     qualities = (report.pq, report.sq, report.rq)
     counts = (report.true_positives, report.false_positives, report.false_negatives)
-    for k in report.counted.nonzero()[0]:
-        values = [*(_number(column[k]) for column in qualities), *(str(column[k]) for column in counts)]
-        table.add_row(report.classes[k], *values)
-    console.print(table)
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"
+    rows = [
+        (
+            report.classes[k],
+            *(tables.number(column[k]) for column in qualities),
+            *(str(column[k]) for column in counts),
+        )
+        for k in report.counted.nonzero()[0]
+    ]
+    tables.show_table(console, "per class", ("class", "PQ", "SQ", "RQ", "tp", "fp", "fn"), rows)

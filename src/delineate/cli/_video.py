@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from delineate.cli import _eval_inputs as inputs
 from delineate.cli import _eval_tables as tables
@@ -38,7 +36,7 @@ def run(
     report = compare(truth, predictions, iou, 100 if max_detections is None else max_detections)
     tracking = isinstance(report, TrackingReport)
     console = Console(highlight=False)
-    show(console, report, tables.FEW_CLASSES)
+    show(console, report)
     if tracking:
         apart = {"--max-detections": max_detections is not None, **apart}
     files = "MOTS files" if tracking else "YouTube-VIS files"
@@ -71,61 +69,27 @@ def _found(path: Path, truth: Path) -> Dataset:
     return youtube_vis.read_results(path, truth) if inputs.is_results_list(path) else youtube_vis.read(path)
 
 
-def show(console: Console, report: Report | TrackingReport, most_classes: int) -> None:
+def show(console: Console, report: Report | TrackingReport) -> None:
     """Print the summary, and the classes unless there are too many of them."""
     if isinstance(report, TrackingReport):
-        _show_tracking(console, report, most_classes)
+        _show_tracking(console, report)
     else:
-        _show_precision(console, report, most_classes)
-
-
-def _show_precision(console: Console, report: Report, most_classes: int) -> None:
-    console.print(f"{report.pictures} videos, {report.objects} tracks, {report.detections} predicted tracks")
-    table = Table(title="YouTube-VIS, mask IoU over all frames", title_justify="left")
-    for heading in ("", "IoU", "area", "tracks"):
-        table.add_column(heading)
-    table.add_column("value", justify="right")
-    span = f"{report.thresholds[0]:.2f}:{report.thresholds[-1]:.2f}"
-    for row, value in zip(report.rows, report.stats, strict=True):
-        threshold = span if row.threshold is None else f"{row.threshold:.2f}"
-        limit = report.limit(row)
-        table.add_row(
-            "AP" if row.precise else "AR",
-            threshold,
-            row.area,
-            "-" if limit is None else str(limit),
-            _number(value),
+        console.print(
+            f"{report.pictures} videos, {report.objects} tracks, {report.detections} predicted tracks"
         )
-    console.print(table)
-    if 1 < len(report.classes) <= most_classes:
-        table = Table(title="per class", title_justify="left")
-        table.add_column("class")
-        for heading in ("AP", "AP50", "AP75"):
-            table.add_column(heading, justify="right")
-        columns = (report.class_ap(), report.class_ap(0.5), report.class_ap(0.75))
-        for name, *values in zip(report.classes, *columns, strict=True):
-            table.add_row(name, *map(_number, values))
-        console.print(table)
+        tables.show_precision(console, report, "YouTube-VIS, mask IoU over all frames", "tracks")
 
 
-def _show_tracking(console: Console, report: TrackingReport, most_classes: int) -> None:
+def _show_tracking(console: Console, report: TrackingReport) -> None:
     rows: dict[str, Tracking] = {"all": report.all}
-    if 1 < len(report.classes) <= most_classes:
+    if 1 < len(report.classes) <= tables.FEW_CLASSES:
         rows |= report.classes
     console.print(f"{len(report.videos)} videos, {', '.join(report.classes) or 'nothing in them'}")
     numbers = {name: part.as_dict() for name, part in rows.items()}
-    measures = Table(title=f"tracking, {report.iou} IoU", title_justify="left")
-    counts = Table(title="counts at IoU 0.5", title_justify="left")
-    for table, headings in ((measures, _MEASURES), (counts, _COUNTS.values())):
-        table.add_column("")
-        for heading in headings:
-            table.add_column(heading, justify="right")
-    for name, values in numbers.items():
-        measures.add_row(name, *(f"{values[heading.lower()]:.4f}" for heading in _MEASURES))
-        counts.add_row(name, *(str(values[key]) for key in _COUNTS))
-    console.print(measures)
-    console.print(counts)
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) or value == -1 else f"{value:.4f}"
+    measures = [
+        (name, *(f"{values[heading.lower()]:.4f}" for heading in _MEASURES))
+        for name, values in numbers.items()
+    ]
+    counts = [(name, *(str(values[key]) for key in _COUNTS)) for name, values in numbers.items()]
+    tables.show_table(console, f"tracking, {report.iou} IoU", ("", *_MEASURES), measures)
+    tables.show_table(console, "counts at IoU 0.5", ("", *_COUNTS.values()), counts)

@@ -200,7 +200,7 @@ def _compare(
 def _eval_panoptic(truth: Path, predictions: Path, json: Path | None, apart: dict[str, bool]) -> int:
     report = panoptic.compare(truth, predictions)
     console = Console(highlight=False)
-    panoptic.show(console, report, tables.FEW_CLASSES)
+    panoptic.show(console, report)
     notices = tables.left_out(apart, "panoptic files")
     tables.show_notices(console, notices)
     if json is not None:
