@@ -13,10 +13,17 @@ from networks import network
 torch = pytest.importorskip("torch", reason="the tiny model needs the extra [torch]")
 
 from delineate import models
-from delineate.errors import RuntimeFailure
+from delineate.errors import RuntimeFailure, WeightsError
 from delineate.masks import Masks
 from delineate.models import sam
-from delineate.prompt import PromptPredictor, mask_logits, prepare
+from delineate.prompt import (
+    Conventions,
+    PromptCard,
+    PromptPredictor,
+    mask_logits,
+    prepare,
+    prepare_square,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -213,3 +220,83 @@ def test_files_of_another_kind_are_refused():
     content = network({"output0": np.zeros(3, np.float32)})
     with pytest.raises(RuntimeFailure, match="networks must take images"):
         PromptPredictor.load(content, content)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (200, 90), (128, 128), (61, 300)])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_a_square_is_what_torch_interpolates(size, antialias):
+    picture = sam_scene.picture(size)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    planes = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    resize = torch.nn.functional.interpolate
+    expected = resize(planes, (128, 128), mode="bilinear", antialias=antialias)[0].permute(1, 2, 0).numpy()
+    found = prepare_square(picture, 128, antialias=antialias)[0].transpose(1, 2, 0)
+    np.testing.assert_allclose(found, (expected - mean) / std, atol=2e-5)
+
+
+def asking(conventions):
+    """A predictor of those conventions, and what its decoder is asked."""
+    asked = []
+
+    def decode(arrays):
+        asked.append((arrays["point_coords"].tolist(), arrays["point_labels"].tolist()))
+        count = len(arrays["point_coords"])
+        return {"low_res_masks": np.full((count, 4, 8, 8), 40.0), "iou_predictions": np.ones((count, 4))}
+
+    predictor = PromptPredictor(
+        lambda _: {"image_embeddings": np.zeros((1, 8, 2, 2))}, decode, side=32, conventions=conventions
+    )
+    predictor.set_image(np.zeros((16, 64, 3), np.uint8))
+    return predictor, asked
+
+
+@pytest.mark.parametrize(
+    ("conventions", "coords", "labels"),
+    [
+        (Conventions(), [[4, 3], [0, 0]], [1, -1]),
+        (Conventions(resize="square", ending="always"), [[4, 12], [0, 0]], [1, -1]),
+        (Conventions(resize="sampled", ending="never"), [[4, 12]], [1]),
+    ],
+)
+def test_points_are_placed_and_ended_by_the_models_conventions(conventions, coords, labels):
+    predictor, asked = asking(conventions)
+    predictor.predict([[8, 6]], [1])
+    assert asked.pop() == ([coords], [labels])
+    predictor.predict(boxes=[8, 6, 8, 6])
+    ended = conventions.ending == "always"
+    assert asked.pop() == ([[coords[0]] * 2 + [[0, 0]] * ended], [[2, 3] + [-1] * ended])
+
+
+def test_no_more_points_than_a_model_takes():
+    predictor, asked = asking(Conventions(points=3))
+    predictor.predict([[[0, 0], [2, 2], [4, 4]], [[6, 6], [0, 0], [8, 8]]], [[1, 0, 1], [-1, -1, 1]])
+    coords, labels = asked.pop()
+    assert labels == [[1, 0, 1], [1, -1, -1]]
+    assert (coords[0], coords[1][0]) == ([[0, 0], [1, 1], [2, 2]], [4, 4])
+    with pytest.raises(ValueError, match="at most 3 for this model, where a box counts as two, got 4"):
+        predictor.predict([[0, 0], [2, 2]], [1, 1], [0, 0, 4, 4])
+
+
+def test_what_a_model_does_not_understand_is_refused():
+    predictor, asked = asking(Conventions(negative=False, masks=False))
+    with pytest.raises(ValueError, match="knows no points outside of the object, got 0. Draw a box"):
+        predictor.predict([[0, 0]], [0])
+    with pytest.raises(ValueError, match="knows no masks as prompts. Ask with the mask's box"):
+        predictor.predict(mask=Masks.empty((16, 64)))
+    assert asked == []
+
+
+def test_logits_are_bounded_where_the_model_says_so():
+    predictor, _ = asking(Conventions(limit=32))
+    assert predictor.predict([[0, 0]], [1], keep_logits=True).extras["logits"].max() == 32
+
+
+def test_a_card_holds_the_conventions():
+    card = PromptCard(name="some", conventions=Conventions(resize="sampled", points=6, masks=False))
+    assert PromptCard.from_json(card.to_json()) == card
+    with pytest.raises(WeightsError, match="must be readable"):
+        PromptCard.from_json(card.to_json().replace("sampled", "other"))
+    with pytest.raises(WeightsError, match="must be readable"):
+        PromptCard.from_json(card.to_json().replace("6", "1"))
+    with pytest.raises(ValueError, match="points must be at least 2"):
+        Conventions(points=1)

@@ -13,6 +13,7 @@ import msgspec
 
 from delineate import download
 from delineate._foreign_models import LONGEST
+from delineate._prompt_pictures import Conventions
 from delineate.errors import RuntimeFailure, WeightsError
 from delineate.runtimes import Runtime, load
 
@@ -31,6 +32,7 @@ class PromptCard(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     licence: str = ""  # of the weights
     stretch: tuple[float, float] | None = None  # percentiles that become black and white before all else
+    conventions: Conventions = Conventions()  # of the family
     candidates: bool = True  # for one click, the best of several candidates beats the single mask
     provenance: dict[str, Any] = {}  # data, recipe, figures, ...: whatever the exporter knows
 
@@ -51,7 +53,7 @@ class PromptCard(msgspec.Struct, frozen=True, kw_only=True):
         """
         try:
             card = msgspec.json.decode(text[:LONGEST], type=cls)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise WeightsError(f"the model's card must be readable, got: {error}. Export it anew") from error
         if card.format != FORMAT:
             raise WeightsError(f"the model's card must have format {FORMAT}, got {card.format}")

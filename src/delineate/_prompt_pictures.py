@@ -1,9 +1,11 @@
-"""Pictures, and masks as prompts, the way promptable models take them."""
+"""How promptable models take pictures and prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,6 +13,53 @@ from PIL import Image
 from delineate.masks import Masks
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # grey levels of red, green, blue
+
+
+class Conventions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a family of promptable models makes of pictures and prompts; the defaults are Segment Anything's.
+
+    Attributes:
+        resize: How a picture fills the network's input: "longest" (see `prepare`), "square" or "sampled" (see
+            `prepare_square`, with and without antialiasing).
+        ending: When a point of label -1 must end the points: "unboxed" (where there is no box), "always", "never".
+        points: The decoder takes so many points at most, corners of boxes among them; None = any number.
+        negative: Whether points outside of the object are understood.
+        masks: Whether masks are understood as prompts.
+        limit: Logits are given out within -limit and limit; None = as they are.
+
+    >>> Conventions(resize="sampled", points=6).points
+    6
+    """
+
+    resize: Literal["longest", "square", "sampled"] = "longest"
+    ending: Literal["unboxed", "always", "never"] = "unboxed"
+    points: int | None = None
+    negative: bool = True
+    masks: bool = True
+    limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.points is not None and self.points < 2:
+            raise ValueError(f"Conventions: points must be at least 2, as a box has two, got {self.points}")
+
+    @property
+    def whole(self) -> bool:
+        """Whether a picture takes the whole input, whatever its shape."""
+        return self.resize != "longest"
+
+    def prepare(self, image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB as the encoder's input, (1, 3, side, side)."""
+        if self.resize == "longest":
+            return prepare(image, side)[0]
+        return prepare_square(image, side, antialias=self.resize == "square")
+
+    def content(self, size: Sequence[int], side: int) -> tuple[int, int]:
+        """(height, width) that a picture takes in the encoder's input.
+
+        >>> Conventions().content((50, 100), 64), Conventions(resize="square").content((50, 100), 64)
+        ((32, 64), (64, 64))
+        """
+        return (side, side) if self.whole else fitted(size, side)
 
 
 def prepare(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
@@ -39,12 +88,14 @@ def prepare(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.float32], t
     return pixels, content
 
 
-def prepare_square(image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
-    """A picture as the encoder's input: resized to the whole square, antialiased, without rounding, normalised.
+def prepare_square(image: NDArray[np.uint8], side: int, *, antialias: bool = True) -> NDArray[np.float32]:
+    """A picture as the encoder's input: resized to the whole square, bilinear, without rounding, normalised.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         side: Pixels per side of the input.
+        antialias: Whether pixels of the input are means over those that they cover, as Pillow does it; else each
+            is interpolated between the four around its centre, as torch does it when not asked for more.
 
     Returns:
         (1, 3, side, side) float32.
@@ -54,10 +105,31 @@ def prepare_square(image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
     """
     pixels = np.empty((1, 3, side, side), np.float32)
     for channel in range(3):
-        plane = Image.fromarray(image[..., channel].astype(np.float32))
-        resized = np.asarray(plane.resize((side, side), Image.Resampling.BILINEAR))
+        plane = image[..., channel].astype(np.float32)
+        if antialias:
+            resized = np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BILINEAR))
+        else:
+            resized = _sampled(plane, side)
         pixels[0, channel] = (resized - np.float32(MEAN[channel])) / np.float32(STD[channel])
     return pixels
+
+
+def _sampled(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """A plane interpolated at the centres of side x side cells, constant beyond the outermost pixels' centres."""
+    lows, highs, shares = [], [], []
+    for length in plane.shape:
+        places = np.maximum((np.arange(side) + 0.5) * (length / side) - 0.5, 0)
+        low = places.astype(np.int64)
+        lows.append(low)
+        highs.append(np.minimum(low + 1, length - 1))
+        shares.append((places - low).astype(np.float32))
+    (top, left), (bottom, right), (down, across) = lows, highs, shares
+    rows = [
+        plane[row[:, None], left] * (1 - across) + plane[row[:, None], right] * across
+        for row in (top, bottom)
+    ]
+    sampled: NDArray[np.float32] = rows[0] * (1 - down[:, None]) + rows[1] * down[:, None]
+    return sampled
 
 
 def fitted(size: Sequence[int], side: int) -> tuple[int, int]:

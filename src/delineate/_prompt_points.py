@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from delineate._prompt_pictures import Conventions
+
 
 def tokens(
-    points: ArrayLike | None, labels: ArrayLike | None, boxes: ArrayLike | None, scale: tuple[float, float]
+    points: ArrayLike | None,
+    labels: ArrayLike | None,
+    boxes: ArrayLike | None,
+    scale: tuple[float, float],
+    conventions: Conventions,
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
     """Points with corners of boxes as the decoder takes them, (P, N, 2) and (P, N), in pixels of the input.
 
@@ -16,8 +22,9 @@ def tokens(
         labels: Of the points.
         boxes: Corners.
         scale: Pixels of the input per pixel of the picture, along x and y.
+        conventions: What the model understands.
 
-    >>> tokens(None, None, [0, 0, 8, 4], (0.5, 0.5))
+    >>> tokens(None, None, [0, 0, 8, 4], (0.5, 0.5), Conventions())
     (array([[[0., 0.],
             [4., 2.]]], dtype=float32), array([[2., 3.]], dtype=float32))
     """
@@ -34,6 +41,11 @@ def tokens(
             )
         if not np.isin(signs, (-1, 0, 1)).all():
             raise ValueError(f"PromptPredictor.predict: labels must be 1, 0 or -1, got {np.unique(signs)}")
+        if not conventions.negative and (signs == 0).any():
+            raise ValueError(
+                "PromptPredictor.predict: labels must be 1 or -1, as this model knows no points outside of the "
+                "object, got 0. Draw a box or click on a part of the object instead"
+            )
         coords.append(xy)
         kinds.append(signs)
     if boxes is not None:
@@ -45,18 +57,34 @@ def tokens(
         corners = corners.reshape(-1, 4)
         coords.append(corners.reshape(-1, 2, 2))
         kinds.append(np.tile(np.array([2, 3], np.float32), (len(corners), 1)))
-    elif coords:  # the decoder was trained with a point that is none wherever there is no box
-        coords.append(np.zeros((len(coords[0]), 1, 2)))
-        kinds.append(np.full((len(kinds[0]), 1), -1, np.float32))
     if not coords:
         return None, None
+    if conventions.ending == "always" or (conventions.ending == "unboxed" and boxes is None):
+        coords.append(np.zeros((len(coords[0]), 1, 2)))
+        kinds.append(np.full((len(kinds[0]), 1), -1, np.float32))
     if len({len(part) for part in coords}) > 1:
         raise ValueError(
             "PromptPredictor.predict: points and boxes must be of as many prompts, "
             f"got {' and '.join(str(len(part)) for part in coords)}"
         )
-    whole = np.concatenate(coords, 1)
+    whole, signs = np.concatenate(coords, 1), np.concatenate(kinds, 1)
     if not np.isfinite(whole).all():
         raise ValueError("PromptPredictor.predict: points and boxes must be finite")
-    whole[np.concatenate(kinds, 1) >= 0] *= scale
-    return whole.astype(np.float32), np.concatenate(kinds, 1)
+    whole[signs >= 0] *= scale
+    if conventions.points is not None and signs.shape[1] > conventions.points:
+        whole, signs = _fewer(whole, signs, conventions.points)
+    return whole.astype(np.float32), signs
+
+
+def _fewer(
+    coords: NDArray[np.float64], kinds: NDArray[np.float32], most: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Prompts of at most so many points, without the ones that are none where they are too many."""
+    given = int((kinds >= 0).sum(1).max(initial=0))
+    if given > most:
+        raise ValueError(
+            f"PromptPredictor.predict: points must be at most {most} for this model, where a box counts as two, "
+            f"got {given}. Leave some out"
+        )
+    order = np.argsort(kinds < 0, axis=1, kind="stable")[:, :most]
+    return np.take_along_axis(coords, order[..., None], 1), np.take_along_axis(kinds, order, 1)

@@ -22,7 +22,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from delineate._embedding_files import EmbeddingFiles
 from delineate._prompt_pairs import Pair, PromptCard, embedded
-from delineate._prompt_pictures import MEAN, STD, fitted, mask_logits, prepare, prepare_square
+from delineate._prompt_pictures import (
+    MEAN,
+    STD,
+    Conventions,
+    fitted,
+    mask_logits,
+    prepare,
+    prepare_square,
+)
 from delineate._prompt_points import tokens
 from delineate.image import to_rgb8
 from delineate.instances import Instances
@@ -33,6 +41,7 @@ from delineate.postprocess.upsample import upsample
 __all__ = [
     "MEAN",
     "STD",
+    "Conventions",
     "Encoded",
     "Network",
     "PromptCard",
@@ -77,7 +86,7 @@ class PromptPredictor:
         batch: Prompts per call of the decoder, at least 1; 1 for decoders that take no more.
         remember: Embeddings of so many pictures are kept, found again by the pictures' content; at least 1.
         stretch: Percentiles of a picture that become black and white, where the model was trained so.
-        square: Pictures are resized to the whole square input, and masks back in one step, as SAM 2 does it.
+        conventions: What the model makes of pictures and prompts; None = as Segment Anything.
 
     Attributes:
         card: What the files say of the model; None where they say nothing.
@@ -92,12 +101,13 @@ class PromptPredictor:
         batch: int = 64,
         remember: int = 8,
         stretch: tuple[float, float] | None = None,
-        square: bool = False,
+        conventions: Conventions | None = None,
     ) -> None:
         for name, value in (("side", side), ("batch", batch), ("remember", remember)):
             if value < 1:
                 raise ValueError(f"PromptPredictor: {name} must be at least 1, got {value}")
-        self.side, self.batch, self.remember, self.square = side, batch, remember, square
+        self.side, self.batch, self.remember = side, batch, remember
+        self.conventions = conventions or Conventions()
         self._encoder, self._decoder = encoder, decoder
         self._known: OrderedDict[bytes, Encoded] = OrderedDict()
         self._current: Encoded | None = None
@@ -140,6 +150,7 @@ class PromptPredictor:
             batch=few if pair.prompts is None else pair.prompts,
             remember=remember,
             stretch=pair.card.stretch if pair.card else None,
+            conventions=pair.card.conventions if pair.card else None,
         )
         predictor.card = pair.card
         if folder is not None:
@@ -172,20 +183,17 @@ class PromptPredictor:
             image: As for `set_image`.
         """
         picture = self._preprocess.stretched(to_rgb8(image))
-        if self.square:
-            pixels, content = prepare_square(picture, self.side), (self.side, self.side)
-        else:
-            pixels, content = prepare(picture, self.side)
-        found = dict(self._encoder({"images": pixels}))
+        size = picture.shape[0], picture.shape[1]
+        found = dict(self._encoder({"images": self.conventions.prepare(picture, self.side)}))
         embedding = np.asarray(found.pop("image_embeddings"), np.float32)
-        return Encoded(embedding, (picture.shape[0], picture.shape[1]), content, found)
+        return Encoded(embedding, size, self.conventions.content(size, self.side), found)
 
     def _stored(self, key: bytes, picture: NDArray[np.uint8]) -> Encoded:
         """The encoding of a picture out of the folder, or a new one into it."""
         embedding = None if self._files is None else self._files.get(key)
         if embedding is not None:
             size = picture.shape[0], picture.shape[1]
-            return Encoded(embedding, size, fitted(size, self.side))
+            return Encoded(embedding, size, self.conventions.content(size, self.side))
         made = self.encode(picture)
         if self._files is not None:
             self._files.put(key, made.embedding)
@@ -223,13 +231,14 @@ class PromptPredictor:
             ``stability`` (how little the area depends on the threshold, 0 to 1).
 
         Raises:
-            ValueError: If no picture is set, no prompt given, or shapes do not fit.
+            ValueError: If no picture is set, no prompt given, shapes do not fit, or the model does not understand
+                prompts of the kind (see `Conventions`).
         """
         if self._current is None:
             raise ValueError("PromptPredictor.predict: a picture must be set first. Call set_image")
         scene = self._current
         scale = scene.content[1] / scene.size[1], scene.content[0] / scene.size[0]
-        coords, kinds = tokens(points, labels, boxes, scale)
+        coords, kinds = tokens(points, labels, boxes, scale, self.conventions)
         hints = self._hints(mask, scene)
         count = len(coords) if coords is not None else len(hints) if hints is not None else 0
         if coords is None and hints is None:
@@ -250,12 +259,13 @@ class PromptPredictor:
             logits, ious = logits[:, chosen], ious[:, chosen]
             owners, ranks = np.nonzero(np.ones_like(ious, bool) if least_iou is None else ious > least_iou)
             flat, ious = logits[owners, ranks].astype(np.float32, copy=False), ious[owners, ranks]
-            side = flat.shape[1] if self.square else self.side  # of what is interpolated to the picture
-            content = (side, side) if self.square else scene.content
+            whole, limit = self.conventions.whole, self.conventions.limit
+            side = flat.shape[1] if whole else self.side  # of what is interpolated to the picture
+            content = (side, side) if whole else scene.content
             found = upsample(flat, side=side, content=content, size=scene.size)
             extras: dict[str, ArrayLike] = {"prompt": owners + start, "stability": found.stability}
             if keep_logits:
-                extras["logits"] = flat.clip(-32, 32) if self.square else flat
+                extras["logits"] = flat if limit is None else flat.clip(-limit, limit)
             parts.append(Instances.of(found.masks, scores=ious, extras=extras))
         return Instances.concat(parts) if parts else Instances.empty(scene.size, scored=True)
 
@@ -286,6 +296,11 @@ class PromptPredictor:
         """Mask prompts as logits (P, h, w)."""
         if mask is None:
             return None
+        if not self.conventions.masks:
+            raise ValueError(
+                "PromptPredictor.predict: mask must be None, as this model knows no masks as prompts. "
+                "Ask with the mask's box, or with points in it"
+            )
         cells = 4 * scene.embedding.shape[2]
         if isinstance(mask, Masks):
             if mask.size != scene.size:

@@ -14,7 +14,7 @@ from torch import Tensor
 from delineate.models import Weights
 from delineate.models import sam as _sam
 from delineate.models._tiny_vit import TinyViT
-from delineate.models.sam import Outputs, Prompts, check_contents, depends_on_classes, networks
+from delineate.models.sam import CONVENTIONS, Outputs, Prompts, check_contents, depends_on_classes, networks
 
 PROMPTS = True  # a family of `models.takes_prompts`
 
@@ -110,6 +110,7 @@ WEIGHTS: dict[str, Weights] = {
 }
 
 __all__ = [
+    "CONVENTIONS",
     "PROMPTS",
     "VARIANTS",
     "WEIGHTS",

@@ -21,9 +21,10 @@ from delineate.models import Weights
 from delineate.models._checkpoint import Contents
 from delineate.models._sam_blocks import ChannelNorm, GridBlock, Perceptron, TwoWayTransformer
 from delineate.models._sam_pyramid import COARSEST, STRIDE, Drawing, Mixer, PyramidEncoder
-from delineate.prompt import Network
+from delineate.prompt import Conventions, Network
 
 PROMPTS = True  # a family of `models.takes_prompts`
+CONVENTIONS = Conventions()
 
 
 @dataclass(frozen=True)

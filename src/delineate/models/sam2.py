@@ -22,9 +22,10 @@ from delineate.models import sam as _sam
 from delineate.models._hiera import Hiera, Neck
 from delineate.models._sam_blocks import Perceptron
 from delineate.models.sam import Prompts, check_contents, depends_on_classes
-from delineate.prompt import Network, PromptPredictor
+from delineate.prompt import Conventions, Network, PromptPredictor
 
 PROMPTS = True  # a family of `models.takes_prompts`
+CONVENTIONS = Conventions(resize="square", ending="always", limit=32)
 
 MEMORY = (
     "mask_downsample.",
@@ -208,7 +209,7 @@ def settled(outputs: Outputs, delta: float = 0.05, threshold: float = 0.98) -> O
 
 
 def networks(model: Sam2) -> tuple[Network, Network]:
-    """Encoder and decoder of a model, in eval mode, for a `PromptPredictor` with `square`.
+    """Encoder and decoder of a model, in eval mode, for a `PromptPredictor` with `CONVENTIONS`.
 
     >>> encoder, decoder = networks(build(VARIANTS["test"]).eval())
     >>> sorted(encoder({"images": torch.zeros(1, 3, 128, 128).numpy()}))
@@ -228,8 +229,6 @@ def networks(model: Sam2) -> tuple[Network, Network]:
         points, labels = (
             torch.tensor(arrays[name], device=device) for name in ("point_coords", "point_labels")
         )
-        if (labels >= 2).any():  # here a point that is none follows corners of boxes too
-            points, labels = F.pad(points, (0, 0, 0, 1)), F.pad(labels, (0, 1), value=-1.0)
         given = bool(arrays["has_mask_input"][0])
         masks = torch.tensor(arrays["mask_input"], device=device) if given else None
         outputs = settled(model.decode(features, Prompts(points, labels, masks)))
@@ -248,7 +247,7 @@ def predictor(model: Sam2, *, batch: int = 64, remember: int = 8) -> PromptPredi
     128
     """
     return PromptPredictor(
-        *networks(model), side=model.config.side, batch=batch, remember=remember, square=True
+        *networks(model), side=model.config.side, batch=batch, remember=remember, conventions=CONVENTIONS
     )
 
 
@@ -305,6 +304,7 @@ WEIGHTS: dict[str, Weights] = {
 }
 
 __all__ = [
+    "CONVENTIONS",
     "MEMORY",
     "PROMPTS",
     "VARIANTS",
