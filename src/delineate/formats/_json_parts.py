@@ -31,6 +31,26 @@ def files(folder: Path, ending: str = ".json") -> list[Path]:
     return sorted(found)
 
 
+def chosen(path: str | Path, what: str, classes: str = class_table.NAME) -> tuple[Path, list[Path]]:
+    """The folder of a data set, and its files.
+
+    Args:
+        path: One file, or the folder. A folder without any file must hold the one that names the classes.
+        what: Whose files they are, for the message.
+        classes: Name of the file with the classes.
+
+    Raises:
+        FormatError: There is nothing.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path.parent, [path]
+    found = files(path)
+    if not found and not (path / classes).is_file():
+        raise FormatError(path, "", f"must be a {what} or a folder of them, got none.")
+    return path, found
+
+
 def keys(path: str | Path) -> Mapping[str, bytes]:
     """The keys of the object that a JSON file holds, with the beginnings of their values.
 

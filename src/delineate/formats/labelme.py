@@ -53,6 +53,7 @@ KEEPS = frozenset(
 """What ``read(write(dataset))`` preserves."""
 SUFFIX = ""
 
+_LISTED = "labels.txt"  # the classes, in a folder of files
 _IGNORED, _BACKGROUND = "__ignore__", "_background_"
 _PICTURE_KEYS = {"version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth"}
 _OWN_PICTURE_KEYS = {"image_id", "video", "frame"}
@@ -86,15 +87,10 @@ def read(path: str | Path) -> Dataset:
     Raises:
         FormatError: There is no such file, or it does not fit; the message names the shape.
     """
-    path = Path(path)
-    files = [path] if path.is_file() else json_parts.files(path)
-    root = path.parent if path.is_file() else path
-    listed = root / "labels.txt"
-    if not files and not listed.is_file():
-        raise FormatError(path, "", "must be a LabelMe file or a folder of them, got none.")
+    root, files = json_parts.chosen(path, "LabelMe file", _LISTED)
     notices: Counter[str] = Counter()
-    found = [one for file in files if (one := _load(file, notices, alone=file == path)) is not None]
-    classes = _classes(listed)
+    found = [one for file in files if (one := _load(file, notices, alone=file == Path(path))) is not None]
+    classes = _classes(root / _LISTED)
     labels = {shape.label for _, shapes, _ in found for shape in shapes}
     classes += sorted(labels - set(classes))
     numbers = {name: n for n, name in enumerate(classes)}
@@ -315,7 +311,7 @@ def write(dataset: Dataset, path: str | Path, *, pictures: _pictures.Placing = "
             (folder / name).with_suffix(".json").write_bytes(
                 msgspec.json.format(coco_write.encode(content), indent=2)
             )
-        (root / "labels.txt").write_text("\n".join([_IGNORED, _BACKGROUND, *dataset.classes]) + "\n", "utf-8")
+        (root / _LISTED).write_text("\n".join([_IGNORED, _BACKGROUND, *dataset.classes]) + "\n", "utf-8")
 
 
 def _content(record: Record, classes: Sequence[str]) -> dict[str, Any]:

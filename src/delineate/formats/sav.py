@@ -83,11 +83,7 @@ def read(path: str | Path) -> Dataset:
     Raises:
         FormatError: There is no such file, or it does not fit; the message names the place.
     """
-    path = Path(path)
-    files = [path] if path.is_file() else json_parts.files(path)
-    root = path.parent if path.is_file() else path
-    if not files and not (root.is_dir() and (root / class_table.NAME).is_file()):
-        raise FormatError(path, "", "must be a JSON file of masklets or a folder of them, got none.")
+    root, files = json_parts.chosen(path, "JSON file of masklets")
     table = class_table.read(root)
     contents = [coco_json.load(file, _Content) for file in files]
     names = [content.video_id or file.stem for file, content in zip(files, contents, strict=True)]

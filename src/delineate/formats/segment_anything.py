@@ -85,11 +85,7 @@ def read(path: str | Path) -> Dataset:
     Raises:
         FormatError: There is no such file, or it does not fit; the message names the annotation.
     """
-    path = Path(path)
-    files = [path] if path.is_file() else json_parts.files(path)
-    root = path.parent if path.is_file() else path
-    if not files and not (root.is_dir() and (root / class_table.NAME).is_file()):
-        raise FormatError(path, "", "must be a JSON file of SA-1B or a folder of them, got none.")
+    root, files = json_parts.chosen(path, "JSON file of SA-1B")
     table = class_table.read(root)
     records = [_record(file, root, table) for file in files]
     ids = [record.id for record in records]
