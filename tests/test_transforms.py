@@ -216,3 +216,14 @@ def test_an_empty_picture_passes_through_everything():
 
 def _fields(config):
     return {name: getattr(config, name) for name in Augment.__struct_fields__}
+
+
+def test_crowds_move_and_are_neither_dropped_nor_pasted():
+    """What a window cuts becomes a crowd where there are crowds; pasted objects come behind them."""
+    masks = Masks.from_dense(np.array([[[1, 1, 1, 1]] * 4, [[0, 0, 0, 1]] * 4], bool))
+    sample = np.zeros((4, 4, 3), np.uint8), Instances.of(masks, crowd=[True, False])
+    config = Augment(scale=(1.0, 1.0), min_area=5)
+    _, found = random_window(sample, (4, 4), config, np.random.default_rng(0))
+    assert found.crowd.tolist() == [True, True]
+    _, pasted = copy_paste((sample[0], sample[1][:1]), (sample[0], sample[1]), 9, np.random.default_rng(0))
+    assert pasted.crowd.tolist() == [True, False]

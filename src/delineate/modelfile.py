@@ -20,7 +20,8 @@ from delineate._native import _core
 from delineate.errors import WeightsError
 from delineate.instances import Instances
 from delineate.postprocess.decode import Kind, Placement, Thresholds
-from delineate.postprocess.tiles import segment_tiled
+from delineate.postprocess.panoptic import Rules
+from delineate.postprocess.tiles import Tile, segment_tiled, tiles
 from delineate.runtimes import Runtime
 
 __all__ = ["FORMAT", "KEY", "SIZES", "Card", "Preprocess", "read_card"]
@@ -236,10 +237,25 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             return find(tensor, placement, (pixels.shape[0], pixels.shape[1]))
 
         image = self.stretched(image)
+        return one(image) if self.rule != "native" else segment_tiled(image, one, *self._tiling())
+
+    def tiles(self, size: Sequence[int]) -> list[Tile]:
+        """The windows in which a picture goes through the network, in the order of `segment`.
+
+        Args:
+            size: (height, width) of the picture.
+
+        >>> [tile.left for tile in Preprocess(rule="native", tile=64, overlap=16).tiles((50, 100))]
+        [0, 36]
+        """
         if self.rule != "native":
-            return one(image)
+            return [Tile(0, 0, int(size[0]), int(size[1]))]
+        return tiles(size, *self._tiling())
+
+    def _tiling(self) -> tuple[int, int]:
+        """Side and overlap of tiles, picture pixels."""
         side = max(1, round(self.tile / self.scale))
-        return segment_tiled(image, one, side, min(side - 1, round(self.overlap / self.scale)))
+        return side, min(side - 1, round(self.overlap / self.scale))
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,9 +269,11 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     name: str
     classes: tuple[str, ...]
+    stuff: tuple[str, ...] = ()  # classes without objects, of panoptic models
     preprocess: Preprocess
     decode: Kind = "prototypes"
     thresholds: Thresholds
+    panoptic: Rules = Rules()  # what becomes a segment, of panoptic models
     strides: tuple[int, ...] = (8, 16, 32)  # of the anchor grids, level by level
     licence: str = ""  # of the weights
     provenance: dict[str, Any] = {}  # data, recipe, commit, ...: whatever the exporter knows

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from delineate import download, runtimes
+from delineate import download, runtimes, scene
 from delineate.errors import RuntimeFailure, WeightsError
 from delineate.image import read_image, to_rgb8
 from delineate.instances import Instances
@@ -20,7 +20,8 @@ from delineate.modelfile import SIZES, Card, Preprocess, read_card
 from delineate.panoptic import Panoptic
 from delineate.postprocess import decode
 from delineate.postprocess.decode import Placement, Thresholds
-from delineate.postprocess.panoptic import Rules, panoptic
+from delineate.postprocess.panoptic import Rules
+from delineate.postprocess.semantic import ClassMap
 from delineate.runtimes import Runtime
 
 __all__ = ["Card", "Picture", "Pictures", "Placement", "Predictor", "Preprocess", "Thresholds", "embedded"]
@@ -82,6 +83,11 @@ class Predictor:
         return self.card.classes
 
     @property
+    def stuff(self) -> tuple[str, ...]:
+        """Names of the stuff of panoptic models; () of all others, and where the file names none."""
+        return self.card.stuff
+
+    @property
     def preprocess(self) -> Preprocess:
         """How a picture becomes the network's input."""
         return self.card.preprocess
@@ -124,10 +130,10 @@ class Predictor:
 
         Args:
             picture: As `predict` takes one.
-            rules: What becomes a segment; None = the published rules.
+            rules: What becomes a segment; None = what the model file says.
 
         Returns:
-            Segments on a canvas of the picture's own size; labels from the number of `classes` on are stuff.
+            Segments on a canvas of the picture's own size; labels from the number of `classes` on are `stuff`.
 
         Raises:
             WeightsError: The model knows no stuff, or its outputs are not what the file promised.
@@ -136,23 +142,46 @@ class Predictor:
         """
         if self.decode != "panoptic":
             raise WeightsError(f"{self.source}: must be a panoptic model, got one that gives {self.decode}")
-        image = self.preprocess.stretched(_pixels(picture))
-        size = image.shape[0], image.shape[1]
-        plain = msgspec.structs.replace(self.preprocess, stretch=None)
-        tensor, placement = plain.apply(image, threads=self._threads)
         try:
-            return panoptic(
-                self._run(tensor, plain.place(size)[1]),
-                placement=placement,
-                size=size,
-                input_size=tensor.shape[2:],
+            return scene.panoptic(
+                _pixels(picture),
+                self.preprocess,
+                self._run,
                 thresholds=self.thresholds,
                 classes=len(self.classes),
-                rules=rules,
+                rules=rules or self.card.panoptic,
                 threads=self._threads,
             )
         except (ValueError, TypeError) as error:
             raise WeightsError(f"{self.source}: {error}") from error
+
+    def class_map(self, picture: Picture) -> ClassMap:
+        """The class of every pixel, by a model that names it.
+
+        Args:
+            picture: As `predict` takes one.
+
+        Returns:
+            On a canvas of the picture's own size: 0 is the background, n the class `classes[n - 1]`.
+
+        Raises:
+            WeightsError: The model gives no class map, or its outputs are not what the file promised.
+            FormatError: The file is missing, damaged or not a picture.
+            RuntimeFailure: The runtime failed.
+        """
+        if self.decode != "semantic":
+            raise WeightsError(f"{self.source}: must be a semantic model, got one that gives {self.decode}")
+        image = _pixels(picture)
+        try:
+            found = scene.class_map(image, self.preprocess, self._run, threads=self._threads)
+        except (ValueError, TypeError) as error:
+            raise WeightsError(f"{self.source}: {error}") from error
+        if found.classes.max() > len(self.classes):
+            raise WeightsError(
+                f"{self.source}: outputs must be logits of the background and {len(self.classes)} classes, "
+                f"got class {found.classes.max()}"
+            )
+        return found
 
     def _predict(self, picture: Picture) -> Instances:
         found = self.preprocess.segment(_pixels(picture), self._find, threads=self._threads)

@@ -1,7 +1,11 @@
 """Augmentation: pure functions from (picture, instances, generator) to (picture, instances).
 
-Masks stay run-length coded throughout; a picture is uint8 RGB (H, W, 3). Every random number comes from the
-`numpy.random.Generator` that the caller passes, so a sample is reproducible from its seed alone.
+Masks stay run-length coded throughout; a picture is uint8 RGB (H, W, 3). Crowds are regions that teach the class of
+their pixels and are no objects (stuff, groups of objects): they move with the picture, and what a window leaves too
+little of becomes one. Where ``crowd`` is None there are no regions, and such objects are dropped.
+
+Every random number comes from the `numpy.random.Generator` that the caller passes, so a sample is reproducible from
+its seed alone.
 """
 
 from __future__ import annotations
@@ -99,7 +103,7 @@ def random_window(sample: Sample, size: tuple[int, int], config: Augment, rng: n
     """A window of `size` (height, width) pixels, drawn anywhere on the picture magnified by a random scale.
 
     A picture smaller than the window is placed at random inside it. Objects of which the window leaves less than
-    `config.min_visible` of their area, or less than `config.min_area` pixels, are dropped.
+    `config.min_visible` of their area, or less than `config.min_area` pixels, are dropped (see `without`).
     """
     low, high = np.log(config.scale)
     scale = np.exp(rng.uniform(low, high))
@@ -110,7 +114,28 @@ def random_window(sample: Sample, size: tuple[int, int], config: Augment, rng: n
     image, instances = resize(window(sample, top, left, height, width), size)
     whole = _masks(sample[1]).areas * (size[0] * size[1] / (height * width))
     areas = _masks(instances).areas
-    return image, instances[(areas >= config.min_area) & (areas >= config.min_visible * whole)]
+    return image, without(instances, (areas < config.min_area) | (areas < config.min_visible * whole))
+
+
+def without(instances: Instances, lost: NDArray[np.bool_]) -> Instances:
+    """Instances without some of them, of which the pixels remain where there are crowds.
+
+    Args:
+        instances: N instances with masks.
+        lost: (N,) bool, those that are to be objects no longer.
+
+    Returns:
+        The others if `instances.crowd` is None; else all that have pixels, the lost ones as crowds.
+
+    >>> masks = Masks.from_dense(np.array([[[1, 0]], [[0, 1]]], bool))
+    >>> len(without(Instances.of(masks), np.array([True, False])))
+    1
+    >>> without(Instances.of(masks, crowd=[False, False]), np.array([True, False])).crowd
+    array([ True, False])
+    """
+    if instances.crowd is None:
+        return instances[~lost]
+    return instances.replace(crowd=instances.crowd | lost)[_masks(instances).areas > 0]
 
 
 def mosaic(
@@ -144,11 +169,12 @@ def copy_paste(sample: Sample, source: Sample, count: int, rng: np.random.Genera
     """Pastes up to `count` objects of `source` where they touch no object of `sample`.
 
     Objects are drawn at random and tried at one random place each (Ghiasi et al. 2021, Simple Copy-Paste; unlike there,
-    an object is left out rather than put over another, so that no truth becomes partly hidden).
+    an object is left out rather than put over another, so that no truth becomes partly hidden). Crowds are neither
+    pasted nor in the way: what is pasted comes behind them in the list, and lies on top.
     """
     image, instances = sample
     height, width = image.shape[:2]
-    chosen = rng.permutation(len(source[1]))[:count]
+    chosen = rng.permutation(_objects(source[1]))[:count]
     if not len(chosen):
         return sample
     image = image.copy()
@@ -160,7 +186,7 @@ def copy_paste(sample: Sample, source: Sample, count: int, rng: np.random.Genera
             continue
         y, x = int(rng.integers(0, height - rows + 1)), int(rng.integers(0, width - columns + 1))
         moved = _with_masks(one, _masks(one).translate(y - y0, x - x0, (height, width)))
-        if len(instances) and _masks(instances).iou(_masks(moved)).any():
+        if _masks(instances)[_objects(instances)].iou(_masks(moved)).any():
             continue
         target = image[y : y + rows, x : x + columns]
         target[bitmap] = source[0][y0 : y0 + rows, x0 : x0 + columns][bitmap]
@@ -237,6 +263,11 @@ def _masks(instances: Instances) -> Masks:
             "transforms: instances must have masks, got boxes alone. Convert them to masks first."
         )
     return instances.masks
+
+
+def _objects(instances: Instances) -> NDArray[np.int64]:
+    """Positions of what is no crowd."""
+    return np.arange(len(instances)) if instances.crowd is None else np.flatnonzero(~instances.crowd)
 
 
 def _with_masks(instances: Instances, masks: Masks) -> Instances:

@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra [torch]")
 
+import landscapes  # noqa: E402
 from synthetic import nuclei_dataset  # noqa: E402
 
 from delineate import models  # noqa: E402
@@ -237,3 +238,43 @@ def test_the_rate_rises_and_falls(data):
     peak = rates.index(max(rates))
     assert rates[:peak] == sorted(rates[:peak])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+SCENES = ["size=64", "batch=2", "epochs=2", "threads=1", "tensorboard=false", "data.train=train.json"]
+SCENES += ["data.val=train.json", "augment.rotate90=false", "panoptic.stuff_area=20", "precision=float32"]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    landscapes.write(folder, "train", 2, size=(64, 64))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "figure"), [("panoptic_fpn-test", "pq"), ("fcn-test", "miou")])
+def test_models_of_every_pixel_learn_and_resume(scenes, tmp_path, name, figure):
+    settings = load_config(overrides=[*SCENES, f"model.name={name}", f"data.root='{scenes}'"])
+    fit(settings, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(settings, tmp_path / "broken", on_progress=_interrupt)
+    fit(settings, tmp_path / "broken", resume=True)
+    (one, header), (other, same) = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert header.metrics == same.metrics
+    assert figure in header.metrics
+    assert header.best == max(0.0, header.best) >= header.metrics[figure]
+    loaded = models.load(tmp_path / "whole" / "best.safetensors")
+    assert loaded.model.config.classes == len(header.classes)
+    if figure == "pq":
+        assert header.stuff == ["meadow", "sky", "water", "road"]
+        assert loaded.model.config.stuff == 4
+
+
+def test_a_resumed_run_must_have_the_same_stuff(scenes, tmp_path):
+    settings = [*SCENES, "epochs=1", "model.name=panoptic_fpn-test", f"data.root='{scenes}'"]
+    fit(load_config(overrides=settings), tmp_path / "run")
+    text = (scenes / "train.json").read_text().replace('"sky"', '"air"')
+    (scenes / "other.json").write_text(text)
+    changed = [*settings, "data.train=other.json", "data.val=''"]
+    with pytest.raises(DelineateError, match=r"on the classes .*'air'.*got panoptic_fpn-test on .*'sky'"):
+        fit(load_config(overrides=changed), tmp_path / "run", resume=True)

@@ -17,14 +17,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from delineate import scene
 from delineate.modelfile import Preprocess
 from delineate.models import Target, Weights
 from delineate.models._assign import gather_objects
 from delineate.models._checkpoint import Contents
 from delineate.models._semantic import class_maps, pixel_loss
 from delineate.nn.resnet import ResNet, fold_norms
+from delineate.postprocess.semantic import ClassMap
 
 DECODE = "semantic"  # of `postprocess.decode`
 
@@ -162,6 +167,27 @@ def _head(inside: int, config: Config) -> nn.Sequential:
     )
 
 
+@torch.inference_mode()
+def segment_classes(model: FCN, image: NDArray[np.uint8], preprocess: Preprocess) -> ClassMap:
+    """The class of every pixel that a model, in eval mode, sees in a picture: 0 is the background.
+
+    Args:
+        model: The model.
+        image: (H, W, 3) uint8 RGB.
+        preprocess: How the picture becomes the network's input.
+
+    >>> picture, given = np.zeros((40, 50, 3), np.uint8), VARIANTS["test"].preprocess
+    >>> segment_classes(build(VARIANTS["test"]).eval(), picture, given).classes.shape
+    (40, 50)
+    """
+    device = next(model.parameters()).device
+
+    def run(tensor: NDArray[np.float32], _: tuple[int, int]) -> list[NDArray[np.float32]]:
+        return [output.float().cpu().numpy() for output in model.export(torch.from_numpy(tensor).to(device))]
+
+    return scene.class_map(image, preprocess, run)
+
+
 def build(config: Config) -> FCN:
     """The model of a configuration, freshly initialised."""
     return FCN(config)
@@ -183,6 +209,8 @@ def check_contents(model: FCN, contents: Contents) -> None:
 VARIANTS: dict[str, Config] = {
     "r50": Config(),
     "r101": Config(blocks=(3, 4, 23, 3)),
+    # For CPUs and small sets, learnt from scratch, at the pictures' own scale.
+    "tiny": Config(blocks=(1, 2, 2, 1), stem=16, preprocess=Preprocess(rule="native", multiple=8)),
     "test": Config(
         classes=2, blocks=(1, 1, 1, 1), stem=4, dilated=3, dropout=0.0, preprocess=Preprocess(rule="native")
     ),

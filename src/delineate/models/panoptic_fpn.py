@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
 
+from delineate import scene
 from delineate.modelfile import Preprocess
 from delineate.models import Target, Weights, mask_rcnn
 from delineate.models._checkpoint import Contents
@@ -29,7 +30,7 @@ from delineate.models._rcnn_training import two_stage_losses
 from delineate.models._semantic import class_maps, pixel_loss
 from delineate.panoptic import Panoptic
 from delineate.postprocess.decode import Thresholds
-from delineate.postprocess.panoptic import Rules, panoptic
+from delineate.postprocess.panoptic import Rules
 
 DECODE = "panoptic"  # of `postprocess.decode`
 
@@ -224,18 +225,14 @@ def segment_panoptic(
     (40, 50)
     """
     device = next(model.parameters()).device
-    tensor, placement = preprocess.apply(image)
-    size = image.shape[0], image.shape[1]
-    sizes = torch.tensor([preprocess.place(size)[1]], device=device)
-    outputs = model.export(torch.from_numpy(tensor).to(device), sizes)
-    return panoptic(
-        [output.float().cpu().numpy() for output in outputs],
-        placement=placement,
-        size=size,
-        input_size=tensor.shape[2:],
-        thresholds=thresholds,
-        classes=model.config.classes,
-        rules=rules,
+
+    def run(tensor: NDArray[np.float32], content: tuple[int, int]) -> list[NDArray[np.float32]]:
+        sizes = torch.tensor([content], device=device)
+        outputs = model.export(torch.from_numpy(tensor).to(device), sizes)
+        return [output.float().cpu().numpy() for output in outputs]
+
+    return scene.panoptic(
+        image, preprocess, run, thresholds=thresholds, classes=model.config.classes, rules=rules
     )
 
 
@@ -255,6 +252,15 @@ def depends_on_classes(name: str) -> bool:
     return mask_rcnn.depends_on_classes(name.removeprefix("detector."))
 
 
+def layer_of(name: str) -> tuple[int, ...] | None:
+    """The layer of the backbone that a parameter belongs to, as `mask_rcnn.layer_of` says it.
+
+    >>> layer_of("detector.backbone.body.layer2.0.conv1.weight"), layer_of("sem_seg_head.predictor.bias")
+    ((2,), None)
+    """
+    return mask_rcnn.layer_of(name.removeprefix("detector."))
+
+
 def official(model: PanopticFPN, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a checkpoint of detectron2 under our names; our own files stay as they are."""
     if any(name.startswith("detector.") for name in tensors):
@@ -272,6 +278,8 @@ def check_contents(model: PanopticFPN, contents: Contents) -> None:
 VARIANTS: dict[str, Config] = {
     "r50": Config(),
     "r101": Config(detector=mask_rcnn.VARIANTS["r101_fpn"]),
+    # For CPUs and small sets, learnt from scratch.
+    "tiny": Config(detector=mask_rcnn.VARIANTS["tiny"], hidden=48, groups=12),
     "test": Config(classes=2, stuff=3, detector=mask_rcnn.VARIANTS["test"], hidden=16, groups=4),
 }
 

@@ -68,6 +68,33 @@ def panoptic(
     Raises:
         ValueError: The shapes are not those.
     """
+    things, semantic = halves(
+        outputs,
+        placement=placement,
+        size=size,
+        input_size=input_size,
+        thresholds=thresholds,
+        classes=classes,
+        threads=threads,
+    )
+    return combine(things, semantic, stuff_labels(outputs, classes), rules)
+
+
+def halves(
+    outputs: Sequence[NDArray[Any]],
+    *,
+    placement: Placement,
+    size: Sequence[int],
+    input_size: Sequence[int],
+    thresholds: Thresholds,
+    classes: int,
+    threads: int = 0,
+) -> tuple[Instances, ClassMap]:
+    """The objects and the class map that `combine` makes a panoptic picture of; arguments as `panoptic` has them.
+
+    Raises:
+        ValueError: The shapes are not those.
+    """
     if len(outputs) != 5 or outputs[4].ndim < 3 or outputs[4].shape[-3] < 1:
         shapes = [array.shape for array in outputs]
         raise ValueError(
@@ -76,10 +103,14 @@ def panoptic(
     things = crops(
         outputs[:4], placement=placement, size=size, thresholds=thresholds, classes=classes, threads=threads
     )
-    semantic = class_map(outputs[4], placement=placement, input_size=input_size, size=size)
-    stuff = np.arange(outputs[4].shape[-3]) + classes - 1
+    return things, class_map(outputs[4], placement=placement, input_size=input_size, size=size)
+
+
+def stuff_labels(outputs: Sequence[NDArray[Any]], classes: int) -> NDArray[np.int64]:
+    """(1 + S,) what each class of the map is: C and on, and -1 for the first, the things all together."""
+    stuff = np.arange(outputs[4].shape[-3], dtype=np.int64) + classes - 1
     stuff[0] = -1
-    return combine(things, semantic, stuff, rules)
+    return stuff
 
 
 def combine(things: Instances, semantic: ClassMap, stuff: ArrayLike, rules: Rules | None = None) -> Panoptic:

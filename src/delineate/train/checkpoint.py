@@ -30,10 +30,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         str, Any
     ]  # every field of the model's `Config`: a later change of the variant does no harm
     classes: list[str]
+    stuff: list[str] = []  # classes without objects, of panoptic models
     epoch: int  # epochs completed
     step: int  # optimiser steps done
     metrics: dict[str, float]  # of this epoch's validation
-    best: float  # best mask AP so far
+    best: float  # best figure so far: mask AP, panoptic quality, mean IoU, ...
     config: dict[str, Any]  # the whole configuration of the run
 
 

@@ -11,15 +11,16 @@ from typing import Any, Literal
 import msgspec
 
 from delineate.errors import FormatError
+from delineate.postprocess.panoptic import Rules
 from delineate.transforms import Augment
 
 
 class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which pictures to learn from and to validate on: COCO annotation files."""
+    """Which pictures to learn from and to validate on: COCO files, or what says the class of every pixel."""
 
     root: str = ""  # prefix of the paths below; relative to the working directory
-    train: str = ""  # annotations to learn from
-    val: str = ""  # annotations to select the best checkpoint on
+    train: str = ""  # annotations to learn from: a file or folder
+    val: str = ""  # annotations to select the best checkpoint on, likewise
     balance: str = (
         ""  # draw pictures by the inverse square root of how often their value of this attribute occurs
     )
@@ -79,6 +80,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     optimiser: Optimiser = Optimiser()
     augment: Augment = Augment()
     prompts: Prompting = Prompting()
+    panoptic: Rules = Rules()  # what becomes a segment, of panoptic models
     epochs: int = 100
     batch: int = 8
     size: int = 640  # side of the square training samples, input pixels; a multiple of the largest stride
@@ -184,7 +186,7 @@ def _explain(message: str) -> str:
     wrong = message.split("`")[1]
     known = [
         field.name
-        for struct in (TrainConfig, Data, ModelChoice, Optimiser, Augment, Prompting)
+        for struct in (TrainConfig, Data, ModelChoice, Optimiser, Augment, Prompting, Rules)
         for field in msgspec.structs.fields(struct)
     ]
     close = difflib.get_close_matches(wrong, known, n=1)

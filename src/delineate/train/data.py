@@ -19,9 +19,19 @@ from delineate.image import read_image
 from delineate.instances import Instances
 from delineate.modelfile import Preprocess
 from delineate.models import Target
+from delineate.panoptic import PanopticDataset, PanopticRecord
 from delineate.prompt import fitted
 from delineate.train.config import TrainConfig
-from delineate.transforms import Augment, Sample, augment, augment_whole, resize, samples_needed
+from delineate.train.truth import UNKNOWN, Roles
+from delineate.transforms import (
+    Augment,
+    Sample,
+    augment,
+    augment_whole,
+    resize,
+    samples_needed,
+    without,
+)
 
 
 class Batch(NamedTuple):
@@ -39,15 +49,24 @@ class Pictures:
         gigabytes: The bound on the decoded pictures that are kept.
         preprocess: Its contrast stretch is applied, so that training sees what prediction will see; None for none.
         side: The longest side is scaled to so many pixels, as promptable models see pictures; 0 = left as it is.
+        roles: What the classes are to a model that names the class of every pixel: then samples hold all regions,
+            those that are no single objects as crowds. None = objects alone, without crowds.
     """
 
     def __init__(
-        self, dataset: Dataset, gigabytes: float, preprocess: Preprocess | None = None, *, side: int = 0
+        self,
+        dataset: Dataset | PanopticDataset,
+        gigabytes: float,
+        preprocess: Preprocess | None = None,
+        *,
+        side: int = 0,
+        roles: Roles | None = None,
     ) -> None:
-        self.dataset, self._side = dataset, side
+        self.dataset, self._side, self.roles = dataset, side, roles
         self._preprocess = preprocess
         self._left = int(gigabytes * 1e9)
         self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._regions: dict[int, Instances] = {}  # read from maps; as runs they are small
 
     def __getitem__(self, index: int) -> Sample:
         record = self.dataset[index]
@@ -61,16 +80,26 @@ class Pictures:
             if image.nbytes <= self._left:
                 self._left -= image.nbytes
                 self._kept[index] = image
-        instances = (
-            record.instances if record.instances.crowd is None else record.instances[~record.instances.crowd]
-        )
+        instances = self._truth(index, record)
         if instances.size != image.shape[:2] and instances.masks is not None:
             masks = instances.masks.resize((image.shape[0], image.shape[1]))
             instances = instances.replace(size=masks.size, masks=masks, boxes=masks.boxes)
         return image, instances
 
+    def _truth(self, index: int, record: Record | PanopticRecord) -> Instances:
+        if isinstance(record, PanopticRecord):
+            if self.roles is None:
+                raise ValueError("Pictures: a panoptic dataset must come with roles, got none.")
+            if index not in self._regions:
+                self._regions[index] = self.roles.regions(record.read())
+            return self._regions[index]
+        instances = record.instances
+        if self.roles is not None:
+            return self.roles.regions(instances)
+        return instances if instances.crowd is None else instances[~instances.crowd]
 
-def read_picture(record: Record) -> NDArray[np.uint8]:
+
+def read_picture(record: Record | PanopticRecord) -> NDArray[np.uint8]:
     """The picture of a record, checked against the size that its annotations state.
 
     Raises:
@@ -115,10 +144,10 @@ def batches(
         if config.sides:
             sample = augment_whole(pictures[int(order[position])], settings, rng)
             size = int(rng.choice(config.sides)), config.longest
-            return whole(sample, replace(view, rule="shortest", size=size), settings.min_area)
+            return whole(sample, replace(view, rule="shortest", size=size), settings.min_area, pictures.roles)
         others = rng.integers(len(pictures.dataset), size=samples_needed(settings, rng) - 1)
         samples = [pictures[int(order[position])], *(pictures[int(other)] for other in others)]
-        return to_tensors(augment(samples, (config.size, config.size), settings, rng))
+        return to_tensors(augment(samples, (config.size, config.size), settings, rng), pictures.roles)
 
     with ThreadPoolExecutor(config.workers, thread_name_prefix="samples") as pool:
         positions = iter(range(len(order)))
@@ -146,18 +175,27 @@ def stacked(samples: Sequence[tuple[torch.Tensor, Target]], view: Preprocess) ->
     return Batch(images, [target for _, target in samples])
 
 
-def whole(sample: Sample, view: Preprocess, min_area: int) -> tuple[torch.Tensor, Target]:
-    """A whole picture as prediction presents it; objects of fewer than `min_area` input pixels are dropped."""
+def whole(
+    sample: Sample, view: Preprocess, min_area: int, roles: Roles | None = None
+) -> tuple[torch.Tensor, Target]:
+    """A whole picture as prediction presents it; objects of fewer than `min_area` input pixels are dropped.
+
+    Args:
+        sample: The picture and its instances, or with `roles` its regions.
+        view: How prediction presents it.
+        min_area: The least that is an object.
+        roles: Of models that name the class of every pixel.
+    """
     image, instances = sample
     if instances.masks is None:
         raise ValueError("train: instances must have masks, got boxes alone. Convert them to masks first.")
     tensor, _ = view.apply(np.ascontiguousarray(image))
     canvas, content, _ = view.place(image.shape[:2])
-    masks = instances.masks.resize(content)
-    seen = masks.areas >= max(min_area, 1)
-    masks = masks[seen].translate(0, 0, canvas)
-    labels = torch.from_numpy(instances.labels[seen].copy())
-    return torch.from_numpy(tensor[0]), Target(torch.tensor(masks.boxes), labels, masks, content)
+    small = instances.masks.resize(content)
+    masks = small.translate(0, 0, canvas)
+    instances = instances.replace(size=canvas, masks=masks, boxes=masks.boxes)
+    instances = without(instances, small.areas < max(min_area, 1))
+    return torch.from_numpy(tensor[0]), _target(instances, roles)._replace(size=content)
 
 
 def padded(samples: Sequence[tuple[torch.Tensor, Target]]) -> Batch:
@@ -168,11 +206,15 @@ def padded(samples: Sequence[tuple[torch.Tensor, Target]]) -> Batch:
     for canvas, (pixels, target) in zip(images, samples, strict=True):
         canvas[:, : pixels.shape[1], : pixels.shape[2]] = pixels
         masks = None if target.masks is None else target.masks.translate(0, 0, (height, width))
-        targets.append(target._replace(masks=masks))
+        semantic = target.semantic
+        if semantic is not None:
+            rest = 0, width - semantic.shape[1], 0, height - semantic.shape[0]
+            semantic = torch.nn.functional.pad(semantic, rest, value=UNKNOWN)
+        targets.append(target._replace(masks=masks, semantic=semantic))
     return Batch(images, targets)
 
 
-def sample_order(dataset: Dataset, config: TrainConfig, epoch: int) -> NDArray[np.int64]:
+def sample_order(dataset: Dataset | PanopticDataset, config: TrainConfig, epoch: int) -> NDArray[np.int64]:
     """Which pictures an epoch shows, in random order.
 
     Without `data.balance` each picture comes as often as any other (give or take one). With it, a picture is drawn with
@@ -190,50 +232,21 @@ def sample_order(dataset: Dataset, config: TrainConfig, epoch: int) -> NDArray[n
     return rng.choice(count, size=wanted, p=weights / weights.sum())
 
 
-def to_tensors(sample: Sample) -> tuple[torch.Tensor, Target]:
-    """A sample as an uint8 (3, H, W) tensor and a `Target`."""
+def to_tensors(sample: Sample, roles: Roles | None = None) -> tuple[torch.Tensor, Target]:
+    """A sample as an uint8 (3, H, W) tensor and a `Target`; with `roles` its crowds teach the class of pixels."""
     image, instances = sample
-    boxes, labels = torch.tensor(instances.boxes), torch.tensor(instances.labels)
     pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-    return pixels, Target(boxes, labels, instances.masks)
+    return pixels, _target(instances, roles)
+
+
+def _target(instances: Instances, roles: Roles | None) -> Target:
+    semantic = None if roles is None else torch.from_numpy(roles.semantic(instances))
+    if instances.crowd is not None:
+        instances = instances[~instances.crowd]
+    boxes, labels = torch.tensor(instances.boxes), torch.tensor(instances.labels)
+    return Target(boxes, labels, instances.masks, semantic=semantic)
 
 
 def _plain(settings: Augment) -> Augment:
     values = {name: getattr(settings, name) for name in Augment.__struct_fields__}
     return Augment(**{**values, "mosaic": 0.0, "copy_paste": 0.0})
-
-
-def check_trainable(dataset: Dataset, name: str) -> None:
-    """Refuses a dataset that cannot be learnt from, naming what is wrong.
-
-    Raises:
-        FormatError: No pictures, no objects, no masks, or a picture that does not exist.
-    """
-    if not len(dataset):
-        raise FormatError(name, "", "a dataset to train on must have at least one picture, got none.")
-    if not any(len(record.instances) for record in dataset):
-        raise FormatError(name, "", f"none of the {len(dataset)} pictures has an annotated object.")
-    missing = [record for record in dataset if record.path is None or not record.path.is_file()]
-    if missing:
-        first = missing[0].path or f"record {missing[0].id}"
-        raise FormatError(
-            name,
-            "",
-            f"{len(missing)} of {len(dataset)} pictures do not exist, the first is {first}. "
-            "Put them beside the annotation file or into a folder 'images' there.",
-        )
-    for record in dataset:
-        if len(record.instances) and record.instances.masks is None:
-            raise FormatError(
-                name, f"record {record.id}", "objects must have masks to train on, got boxes alone."
-            )
-
-
-def check_classes(train: Sequence[str], val: Sequence[str], name: str) -> None:
-    """Refuses a validation set whose classes are not those of the training set."""
-    if tuple(train) != tuple(val):
-        raise FormatError(
-            name,
-            "",
-            f"the classes of the validation set must be those of the training set, {list(train)}, got {list(val)}.",
-        )

@@ -1,7 +1,8 @@
 """The one training loop: any model of `delineate.models`, CPU or GPU, resumable to the bit.
 
 A run lives in a folder: ``config.toml`` is what it was started with, ``last.safetensors`` where it stands,
-``best.safetensors`` its best epoch by mask AP, ``metrics.csv`` a row per epoch, ``tensorboard/`` the same as curves.
+``best.safetensors`` its best epoch (by mask AP, panoptic quality, mean IoU, or the answers to three clicks),
+``metrics.csv`` a row per epoch, ``tensorboard/`` the same as curves.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from delineate import models
-from delineate.errors import DelineateError, FormatError, RuntimeFailure
-from delineate.formats import coco
+from delineate.errors import DelineateError, RuntimeFailure
 from delineate.modelfile import Preprocess
 from delineate.models import Target
 from delineate.models._lora import merged
 from delineate.postprocess.decode import Thresholds
-from delineate.train import checkpoint, prompts
+from delineate.train import checkpoint, prompts, truth
 from delineate.train.checkpoint import AVERAGE, MODEL, OPTIMISER, Average, Header
 from delineate.train.config import TrainConfig
-from delineate.train.data import Batch, Pictures, batches, check_classes, check_trainable
+from delineate.train.data import Batch, Pictures, batches
 from delineate.train.logs import Logs
 from delineate.train.optim import learning_rate, make_optimiser, prepare, set_rate, train_mode
-from delineate.train.validate import validate
+from delineate.train.truth import Truth
+from delineate.train.validate import DECIDING, figures
 
 log = logging.getLogger("delineate")
 
@@ -59,6 +60,7 @@ class _Run:
 
     config: TrainConfig
     classes: tuple[str, ...]
+    stuff: tuple[str, ...]
     model: Any  # of `delineate.models`
     average: Average
     optimiser: torch.optim.Optimizer
@@ -111,9 +113,11 @@ def fit(
         planned: Any = models.build(config.model.name)
     prompts.check(planned)
     side = getattr(planned.config, "side", 0)  # of a promptable model
-    train, val = _pictures(config, side)
+    learnt, selecting = truth.read(config, planned)
+    train = _pictures(config, learnt, side)
+    val = None if selecting is None else _pictures(config, selecting, side, learnt=False)
     _prepare_folder(folder, config, resume)
-    run = _start(config, train.dataset.classes)
+    run = _start(config, learnt)
     if resume:
         _load(run, folder / "last.safetensors")
     logs = Logs(folder, run.epoch, config.tensorboard)
@@ -139,23 +143,11 @@ def fit(
     return folder / "best.safetensors"
 
 
-def _pictures(config: TrainConfig, side: int) -> tuple[Pictures, Pictures | None]:
-    if not config.data.train:
-        raise FormatError(
-            "configuration", "data.train", "must name an annotation file to learn from, got nothing."
-        )
-    root = Path(config.data.root)
-    train = coco.read(root / config.data.train)
-    check_trainable(train, str(root / config.data.train))
-    val = None
-    if config.data.val:
-        truth = coco.read(root / config.data.val)
-        check_trainable(truth, str(root / config.data.val))
-        check_classes(train.classes, truth.classes, str(root / config.data.val))
-        val = Pictures(
-            truth, config.data.cache / 4, Preprocess(stretch=config.stretch) if side else None, side=side
-        )
-    return Pictures(train, config.data.cache, Preprocess(stretch=config.stretch), side=side), val
+def _pictures(config: TrainConfig, truth: Truth, side: int, *, learnt: bool = True) -> Pictures:
+    """The pictures of a dataset; those that are learnt from are seen as prediction sees them."""
+    view = Preprocess(stretch=config.stretch) if learnt or side else None
+    cache = config.data.cache if learnt else config.data.cache / 4
+    return Pictures(truth.dataset, cache, view, side=side, roles=truth.roles)
 
 
 def _prepare_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
@@ -170,12 +162,13 @@ def _prepare_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
     (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config)) + b"\n")
 
 
-def _start(config: TrainConfig, classes: tuple[str, ...]) -> _Run:
+def _start(config: TrainConfig, learnt: Truth) -> _Run:
     torch.manual_seed(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
-    model = models.build(config.model.name, classes=len(classes))
+    stuff = {"stuff": len(learnt.stuff)} if learnt.stuff else {}
+    model = models.build(config.model.name, classes=len(learnt.classes), **stuff)
     if config.model.weights:
         for line in models.load_weights(model, Path(config.model.weights)):
             log.warning("%s", line)
@@ -186,7 +179,8 @@ def _start(config: TrainConfig, classes: tuple[str, ...]) -> _Run:
     optimiser = make_optimiser(model, config.optimiser)
     return _Run(
         config=config,
-        classes=classes,
+        classes=learnt.classes,
+        stuff=learnt.stuff,
         model=model,
         average=Average(model, config.optimiser.ema, config.optimiser.ema_ramp),
         optimiser=optimiser,
@@ -308,10 +302,9 @@ def _validate(run: _Run, val: Pictures | None) -> dict[str, float]:
         if run.prompted:
             return prompts.validate(run.model, val)
         thresholds = Thresholds(score=config.score, iou=config.iou, max_detections=config.max_detections)
-        report = validate(run.model, val, preprocess_of(run.model, config), thresholds)
+        return figures(run.model, val, preprocess_of(run.model, config), thresholds, config.panoptic)
     finally:
         run.model.load_state_dict(kept)
-    return {"mask_ap": report.ap, "mask_ap50": report.ap50, "mask_ap75": report.ap75}
 
 
 def preprocess_of(model: nn.Module, config: TrainConfig) -> Preprocess:
@@ -329,7 +322,8 @@ def preprocess_of(model: nn.Module, config: TrainConfig) -> Preprocess:
 
 
 def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
-    score = metrics.get("clicks3_iou" if run.prompted else "mask_ap", math.nan)
+    deciding = "clicks3_iou" if run.prompted else DECIDING.get(truth.kind_of(run.model), "mask_ap")
+    score = metrics.get(deciding, math.nan)
     improved = not math.isnan(score) and score > run.best
     if improved:
         run.best = score
@@ -337,6 +331,7 @@ def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
         model=run.config.model.name,
         architecture=dataclasses.asdict(run.model.config),
         classes=list(run.classes),
+        stuff=list(run.stuff),
         epoch=run.epoch,
         step=run.step,
         metrics=metrics,
@@ -357,10 +352,11 @@ def _save(run: _Run, folder: Path, metrics: dict[str, float]) -> None:
 
 def _load(run: _Run, path: Path) -> None:
     tensors, header = checkpoint.read(path)
-    if tuple(header.classes) != run.classes or header.model != run.config.model.name:
+    classes = *run.classes, *run.stuff
+    if (*header.classes, *header.stuff) != classes or header.model != run.config.model.name:
         raise DelineateError(
-            f"{path}: the run to resume must train {run.config.model.name} on the classes {list(run.classes)}, "
-            f"got {header.model} on {header.classes}."
+            f"{path}: the run to resume must train {run.config.model.name} on the classes {list(classes)}, "
+            f"got {header.model} on {[*header.classes, *header.stuff]}."
         )
     run.model.load_state_dict(checkpoint.part(tensors, MODEL))
     for name, value in checkpoint.part(tensors, AVERAGE).items():
