@@ -26,6 +26,8 @@ class Conventions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         negative: Whether points outside of the object are understood.
         masks: Whether masks are understood as prompts.
         limit: Logits are given out within -limit and limit; None = as they are.
+        iou: Everything mode keeps masks whose predicted IoU is above this,
+        stability: and whose stability is at least this.
 
     >>> Conventions(resize="sampled", points=6).points
     6
@@ -37,6 +39,8 @@ class Conventions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     negative: bool = True
     masks: bool = True
     limit: float | None = None
+    iou: float = 0.88
+    stability: float = 0.95
 
     def __post_init__(self) -> None:
         if self.points is not None and self.points < 2:

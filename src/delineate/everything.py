@@ -28,13 +28,15 @@ _EDGE = 20  # a box ends at a crop's edge when it is no further away than so man
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How many points ask, and which answers stay.
 
-    >>> Options(points=16).iou
-    0.88
+    >>> Options(points=16, iou=0.8).overlap
+    0.7
     """
 
     points: int = 32  # per side of the grid
-    iou: float = 0.88  # the predicted IoU of a mask must be above this
-    stability: float = 0.95  # and its stability at least this
+    iou: float | None = (
+        None  # the predicted IoU of a mask must be above this; None = as the model's family has it
+    )
+    stability: float | None = None  # and its stability at least this; None likewise
     overlap: float = 0.7  # IoU of boxes from which on the worse mask goes
     layers: int = 0  # of crops; layer i has 2**i crops per side
     crop_points: int = 1  # the grid of layer i has 1 / crop_points**i as many points per side
@@ -51,11 +53,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         if self.layers > 4:
             raise ValueError(f"Options: layers must be within 0..4, got {self.layers}")
         for name in ("stability", "overlap", "crop_overlap", "crop_nms"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"Options: {name} must be within [0, 1], got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"Options: {name} must be within [0, 1], got {value}")
         if self.least_area < 0:
             raise ValueError(f"Options: least_area must be at least 0, got {self.least_area}")
-        if not math.isfinite(self.iou):
+        if self.iou is not None and not math.isfinite(self.iou):
             raise ValueError(f"Options: iou must be finite, got {self.iou}")
 
 
@@ -173,11 +176,14 @@ def _in_crop(predictor: PromptPredictor, crop: Crop, size: tuple[int, int], opti
     line = (np.arange(side) + 0.5) / side
     grid = np.stack(np.meshgrid(line, line), 2).reshape(-1, 2) * (crop.x1 - crop.x0, crop.y1 - crop.y0)
     corner = np.array([crop.x0, crop.y0])
+    family = predictor.conventions
+    least_iou = family.iou if options.iou is None else options.iou
+    stability = family.stability if options.stability is None else options.stability
     parts = []
     for start in range(0, len(grid), predictor.batch):
         points = grid[start : start + predictor.batch]
-        found = predictor.predict(points[:, None], np.ones((len(points), 1)), least_iou=options.iou)
-        found = found[found.extras["stability"] >= options.stability]
+        found = predictor.predict(points[:, None], np.ones((len(points), 1)), least_iou=least_iou)
+        found = found[found.extras["stability"] >= stability]
         found = found[~_cut(_inclusive(found.boxes) + np.tile(corner, 2), crop, size)]
         extras = {
             "stability": found.extras["stability"],

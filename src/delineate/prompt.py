@@ -190,13 +190,14 @@ class PromptPredictor:
 
     def _stored(self, key: bytes, picture: NDArray[np.uint8]) -> Encoded:
         """The encoding of a picture out of the folder, or a new one into it."""
-        embedding = None if self._files is None else self._files.get(key)
-        if embedding is not None:
+        kept = None if self._files is None else self._files.get(key)
+        if kept is not None:
+            embedding, finer = kept
             size = picture.shape[0], picture.shape[1]
-            return Encoded(embedding, size, self.conventions.content(size, self.side))
+            return Encoded(embedding, size, self.conventions.content(size, self.side), finer)
         made = self.encode(picture)
         if self._files is not None:
-            self._files.put(key, made.embedding)
+            self._files.put(key, made.embedding, made.finer)
         return made
 
     def use(self, picture: Encoded) -> None:

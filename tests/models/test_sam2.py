@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 
 from delineate import models
+from delineate._embedding_files import EmbeddingFiles
 from delineate.errors import WeightsError
 from delineate.export_prompts import export_promptable
 from delineate.masks import Masks
@@ -67,6 +68,18 @@ def test_the_predictor_equals_the_reference(model, case):
     theirs = Masks.from_rle(expected, tuple(case["size"]))
     apart = (found.masks.to_dense() != theirs.to_dense()).sum()
     assert apart <= 1e-4 * found.masks.to_dense().size  # logits beside 0 round to either side
+
+
+def test_what_is_kept_on_disk_answers_alike(model, tmp_path):
+    picture = sam_scene.picture((96, 128))
+    made, kept = sam2.predictor(model), sam2.predictor(model)
+    made._files = kept._files = EmbeddingFiles(tmp_path, "model", 2**20)
+    made.set_image(picture)
+    kept._encoder = None  # not needed
+    found = kept.set_image(picture)
+    assert found.content == (128, 128)
+    assert sorted(found.finer) == ["high_res_feats_0", "high_res_feats_1"]
+    assert kept.predict(boxes=[10, 10, 60, 70]) == made.predict(boxes=[10, 10, 60, 70])
 
 
 @pytest.mark.parametrize("variant", PUBLISHED)

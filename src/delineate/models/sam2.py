@@ -25,7 +25,7 @@ from delineate.models.sam import Prompts, check_contents, depends_on_classes
 from delineate.prompt import Conventions, Network, PromptPredictor
 
 PROMPTS = True  # a family of `models.takes_prompts`
-CONVENTIONS = Conventions(resize="square", ending="always", limit=32)
+CONVENTIONS = Conventions(resize="square", ending="never", limit=32, iou=0.8)
 
 MEMORY = (
     "mask_downsample.",
@@ -160,7 +160,7 @@ class Sam2(nn.Module):
         return Features(embedding, self.mask_decoder.conv_s0(fine), self.mask_decoder.conv_s1(middle))
 
     def decode(self, features: Features, prompts: Prompts) -> Outputs:
-        """Masks of P prompts on the features of one picture, or of P.
+        """Masks of P prompts on the features of one picture, or of P. Points are ended with one of label -1 here.
 
         Raises:
             ValueError: If no prompt is given, or if shapes do not fit.
@@ -176,6 +176,9 @@ class Sam2(nn.Module):
                 f"sam2: points must have shape (P, N, 2) and labels (P, N), got {tuple(points.shape)} "
                 f"and {tuple(labels.shape)}"
             )
+        # A point that is none ends them, if there are any.
+        points = torch.cat((points, points[:, :1] * 0), 1)
+        labels = torch.cat((labels, labels[:, :1] * 0 - 1), 1)
         encoder, shape = self.prompt_encoder, features.embedding.shape[2:]
         tokens = encoder.points(points, labels)
         dense = encoder.no_mask() if masks is None else encoder.masks(masks)
