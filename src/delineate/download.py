@@ -29,6 +29,7 @@ __all__ = ["Progress", "Remote", "cache_folder", "fetch", "is_offline", "locatio
 _DIGESTS = {"sha256": 64, "md5": 32}  # hexadecimal digits
 _SLACK = 1.05  # published sizes are rounded
 _MODELS = "models-1"  # the number rises when other files are made from the same checkpoints
+_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
 _LARGEST = 16 << 30  # bytes that a file of unknown size may have
 
 
@@ -42,6 +43,7 @@ class Remote(NamedTuple):
         size: About how many bytes, as published; None when unknown.
         licence: SPDX identifier of the file's own licence.
         about: What it is, in a few words, for the announcement.
+        folder: Its folder in the cache, for files whose names say little; "" = none of its own.
 
     >>> Remote("https://example.org/files/cells-0a1b2c3d.pth", "sha256:0a1b2c3d", None, "MIT").name
     'cells-0a1b2c3d.pth'
@@ -52,6 +54,7 @@ class Remote(NamedTuple):
     size: int | None
     licence: str
     about: str = ""
+    folder: str = ""
 
     @property
     def name(self) -> str:
@@ -89,14 +92,18 @@ def location(file: Remote) -> Path:
         file: The file.
 
     Raises:
-        ValueError: If the address is none of http or https, or names no file.
+        ValueError: If the address is none of http or https, or names no file, or the folder is no plain name.
 
     >>> location(Remote("https://example.org/cells.pth", None, None, "MIT")).name
     'cells.pth'
     """
     if urlsplit(file.url).scheme not in ("http", "https") or file.name in ("", ".", ".."):
         raise ValueError(f"download: url must be http or https and name a file, got {file.url!r}")
-    return cache_folder() / "weights" / file.name
+    if file.folder and not re.fullmatch(_NAME, file.folder):
+        raise ValueError(
+            f"download: folder must be letters, digits, '.', '-' and '_', got {file.folder[:100]!r}"
+        )
+    return cache_folder() / "weights" / file.folder / file.name
 
 
 def model_location(name: str) -> Path:
@@ -111,7 +118,7 @@ def model_location(name: str) -> Path:
     >>> model_location("mask_rcnn-r50_fpn").name
     'mask_rcnn-r50_fpn.onnx'
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
+    if not re.fullmatch(_NAME, name):
         raise ValueError(f"download: name must be letters, digits, '.', '-' and '_', got {name[:100]!r}")
     return cache_folder() / _MODELS / f"{name}.onnx"
 

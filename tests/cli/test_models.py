@@ -6,6 +6,8 @@ import pytest
 from file_server import serving
 from networks import instant_export
 
+from delineate import clip, download
+
 
 def test_embedded_and_published_models_are_listed_with_licences(run, monkeypatch):
     pytest.importorskip("torch", reason="architectures need the extra [torch]")
@@ -30,6 +32,26 @@ def test_without_torch_it_says_how_to_see_more(run, monkeypatch):
     ended = run("models", "download", "mask_rcnn-r50_fpn")
     assert ended.code == 2
     assert "pip install 'delineate[torch]'" in ended.err
+
+
+def test_an_encoder_of_texts_is_listed_and_downloaded_without_torch(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("DELINEATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DELINEATE_OFFLINE", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with serving() as server:
+        server.content = b"some bytes"
+        digest = hashlib.sha256(server.content).hexdigest()
+        file = download.Remote(server.address("good"), f"sha256:{digest}", 10, "MIT", "tiny", "clip-tiny")
+        monkeypatch.setitem(clip.PUBLISHED, "clip-tiny", (file,))
+        row = next(line for line in run("models").out.splitlines() if " clip-tiny " in line)
+        assert ("MIT" in row, "yes" in row) == (True, False)
+        ended = run("models", "download", "clip-tiny")
+    assert ended.code == 0
+    assert ended.out.split() == ["clip-tiny", str(tmp_path / "cache" / "weights" / "clip-tiny")]
+    assert "Downloading file.bin: tiny; about 0.0 MB, licence MIT" in ended.err
+    assert "yes" in next(line for line in run("models").out.splitlines() if " clip-tiny " in line)
+    assert " 606 MB " in next(line for line in run("models").out.splitlines() if " clip-vit_b32 " in line)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypedDict
 
 from rich.console import Console
 from rich.progress import (
@@ -54,6 +57,26 @@ def fetch(name: str, accepted: str, *, offline: bool = False) -> Path:
     """The checkpoint of a published model; what is downloaded is said before, on stderr."""
     from delineate import published
 
+    with _downloading() as told:
+        return published.checkpoint(name, accepted=accepted, offline=offline or None, **told)
+
+
+def fetch_encoder(name: str) -> Path:
+    """The folder of a published encoder of texts; what is downloaded is said before, on stderr."""
+    from delineate import clip
+
+    with _downloading() as told:
+        return clip.fetch(name, **told)
+
+
+class _Told(TypedDict):
+    announce: Callable[[download.Remote], None]
+    progress: download.Progress
+
+
+@contextlib.contextmanager
+def _downloading() -> Iterator[_Told]:
+    """What a download tells, as words and a bar on stderr."""
     console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(
@@ -67,9 +90,7 @@ def fetch(name: str, accepted: str, *, offline: bool = False) -> Path:
         def progress(here: int, total: int | None) -> None:
             bar.update(task, completed=here, total=total, visible=True)
 
-        return published.checkpoint(
-            name, accepted=accepted, announce=announce, progress=progress, offline=offline or None
-        )
+        yield {"announce": announce, "progress": progress}
 
 
 def prepare(name: str, checkpoint: Path) -> Path:

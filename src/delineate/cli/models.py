@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from delineate import prompt
-from delineate.cli._published import fetch, prepare
+from delineate import clip, prompt
+from delineate.cli._published import fetch, fetch_encoder, prepare
 from delineate.errors import MissingExtra
 from delineate.predict import Predictor, embedded
 
@@ -34,7 +34,7 @@ def models_command(
         if not names:
             sys.stderr.write("delineate models: download what? Name models of `delineate models`.\n")
             return 2
-        if not torch:
+        if not torch and not set(names) <= set(clip.PUBLISHED):
             raise MissingExtra("torch", "torch")
         for name in names:
             _download(name, accept_licence)
@@ -44,6 +44,7 @@ def models_command(
         return 2
     console = Console()
     console.print(_embedded())
+    console.print(_encoders())
     if torch:
         _list_published(console)
     else:
@@ -55,6 +56,9 @@ def models_command(
 
 
 def _download(name: str, accepted: str) -> None:
+    if name in clip.PUBLISHED:
+        sys.stdout.write(f"{name}  {fetch_encoder(name)}\n")
+        return
     path = fetch(name, accepted)
     prepare(name, path)
     sys.stdout.write(f"{name}  {path}\n")
@@ -70,6 +74,15 @@ def _embedded() -> Table:
         card = prompt.PromptPredictor.load(name).card
         files = f"{name}_encoder.onnx", f"{name}_decoder.onnx"
         table.add_row(name, "what is clicked", card.licence if card else "", _size(*files))
+    return table
+
+
+def _encoders() -> Table:
+    title = "Encoders of texts (delineate models download NAME, then predict --text WORDS)"
+    table = Table("name", "licence", "size", "here", title=title, title_justify="left")
+    for name, files in clip.PUBLISHED.items():
+        size = sum(file.size or 0 for file in files)
+        table.add_row(name, files[0].licence, f"{size / 1e6:.0f} MB", "yes" if clip.is_ready(name) else "")
     return table
 
 
