@@ -45,6 +45,12 @@ class Stub:
 
 
 @pytest.fixture
+def stub():
+    """An engine, to give to `served`."""
+    return Stub()
+
+
+@pytest.fixture
 def pictures(tmp_path):
     """a.png, b.png and deep/c.png of 20 x 30 pixels."""
     (tmp_path / "deep").mkdir()

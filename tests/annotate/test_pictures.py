@@ -1,5 +1,6 @@
 import io
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -101,6 +102,50 @@ def test_a_picture_that_is_asked_for_twice_at_once_is_decoded_once(tmp_path, mon
     assert len(calls) == 1
 
 
+def test_halves_that_two_ask_for_at_once_are_made_once(large, monkeypatch):
+    shown = gallery(large[0])
+    shown.pixels(0)
+    both, reduce = threading.Barrier(2), Image.Image.reduce
+
+    def together(picture, factor):
+        if picture.width == 2600:
+            both.wait(5)  # both threads are about to make the first half
+        return reduce(picture, factor)
+
+    monkeypatch.setattr(Image.Image, "reduce", together)
+    threads = [threading.Thread(target=shown.tile, args=(0, 2, 0, 0)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [level.shape[1] for level in shown._pyramid(0)] == [2600, 1300, 650]
+
+
+def test_few_pictures_are_decoded_at_once(tmp_path, monkeypatch):
+    for n in range(5):
+        Image.fromarray(np.full((5, 5, 3), n, np.uint8)).save(tmp_path / f"{n}.png")
+    lock, at_once, most = threading.Lock(), 0, 0
+
+    def counted(path):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.02)
+        with lock:
+            at_once -= 1
+        return read_image(path)
+
+    monkeypatch.setattr(module, "read_image", counted)
+    shown = gallery(*(tmp_path / f"{n}.png" for n in range(5)))
+    threads = [threading.Thread(target=shown.pixels, args=(n,)) for n in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 2
+
+
 def test_a_new_file_is_read_anew(tmp_path):
     path = tmp_path / "a.png"
     shown = gallery(path)
@@ -120,7 +165,8 @@ def test_damaged_missing_and_huge_pictures(tmp_path, monkeypatch):
             with pytest.raises(FormatError):
                 ask(number)
     monkeypatch.setattr(module, "MAX_PIXELS", 2499)
-    with pytest.raises(FormatError, match="delineate tile"):
-        shown.pixels(3)
+    for ask in (shown.pixels, shown.thumbnail):
+        with pytest.raises(FormatError, match="delineate tile"):
+            ask(3)
     with pytest.raises(KeyError):
         shown.view(9)

@@ -1,9 +1,11 @@
 import threading
+import time
 
 import numpy as np
 import pytest
 from synthetic import nuclei
 
+from delineate.annotate import prompts as module
 from delineate.annotate.prompts import MAX_POINTS, Chooser, Prompt, Promptable, Sessions
 from delineate.errors import DelineateError
 from delineate.instances import Instances
@@ -164,6 +166,58 @@ def test_pictures_that_nobody_looks_at_any_more_are_not_encoded():
     assert engine.encoded[-1] == 2
     assert 1 not in engine.encoded
     sessions.close()
+
+
+def test_two_pages_that_wait_for_two_pictures_both_get_theirs():
+    gate = threading.Event()
+    engine = Counting(gate)
+    sessions = Sessions(engine, picture)
+    sessions.prepare(0, "v")
+    engine.began.wait(5)
+    threads = [threading.Thread(target=sessions.encoded, args=(number, "v")) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    while sessions.state(1, "v") == "none" or sessions.state(2, "v") == "none":
+        time.sleep(0.005)
+    sessions.prepare(3, "v")  # a third page that only looks: those that wait keep their place
+    sessions.prepare(4, "v")
+    assert (sessions.state(1, "v"), sessions.state(2, "v")) == ("encoding", "encoding")
+    gate.set()
+    for thread in threads:
+        thread.join(5)
+    sessions.encoded(4, "v")
+    assert engine.encoded == [0, 1, 2, 4]
+    sessions.close()
+
+
+def test_the_end_and_a_model_that_takes_too_long_are_told(monkeypatch):
+    gate = threading.Event()
+    engine = Counting(gate)
+    sessions = Sessions(engine, picture)
+    sessions.prepare(0, "v")
+    engine.began.wait(5)
+    monkeypatch.setattr(module, "_PATIENCE", 0.01)
+    with pytest.raises(DelineateError, match="takes too long"):
+        sessions.encoded(0, "v")
+    monkeypatch.setattr(module, "_PATIENCE", 5)
+    told = []
+
+    def wait():
+        try:
+            sessions.encoded(1, "v")
+        except DelineateError as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while sessions.state(1, "v") == "none":
+        time.sleep(0.005)
+    sessions.close(patience=0)
+    thread.join(5)
+    gate.set()
+    assert told == ["prompt: the server is being stopped."]
+    with pytest.raises(DelineateError, match="stopped"):
+        sessions.prepare(2, "v")
 
 
 def test_what_fails_says_so_and_is_tried_again():

@@ -1,6 +1,8 @@
 import io
 import json
 import logging
+import threading
+import time
 import zipfile
 
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 from synthetic import nuclei_dataset
 
 from delineate import formats
+from delineate.annotate import routes as module
 from delineate.annotate.pictures import Gallery
 from delineate.annotate.prompts import Chooser
 from delineate.annotate.routes import EXPORTS, Request, Service
@@ -91,10 +94,32 @@ def test_outlines(page):
         ("/api/pictures/0/edits", {"revision": "x", "edits": [{"op": "drop", "uid": "1"}]}, 409),
         ("/api/pictures/0/prompt", {}, 422),
         ("/api/pictures/0/prompt", {"points": [[1, 1]]}, 422),
-        ("/api/pictures/0/prompt", {"points": [[1, 1]], "labels": [2]}, 422),
+        ("/api/pictures/0/prompt", {"points": [[1, 1]], "labels": [2]}, 400),
         ("/api/pictures/0/prompt", {"points": [[31, 1]], "labels": [1]}, 422),
         ("/api/pictures/0/prompt", {"points": [[-1, 1]], "labels": [1]}, 422),
-        ("/api/pictures/0/prompt", {"points": [[1, 1]] * 65, "labels": [1] * 65}, 422),
+        ("/api/pictures/0/prompt", {"points": [[1, 1]] * 65, "labels": [1] * 65}, 400),
+        ("/api/pictures/0/prompt", {"points": [[1, 1]], "labels": [10**30]}, 400),
+        ("/api/pictures/0/prompt", b'{"points": [[NaN, 1]], "labels": [1]}', 400),
+        ("/api/pictures/0/prompt", b'{"points": [[1e999, 1]], "labels": [1]}', 400),
+        ("/api/pictures/0/prompt", {"box": [1, 1, 1e300, 9]}, 422),
+        (
+            "/api/pictures/0/edits",
+            {"revision": "x", "edits": [{"op": "put", "uid": "1", "label": 10**30}]},
+            409,
+        ),
+        (
+            "/api/pictures/0/edits",
+            {"revision": "x", "edits": [{"op": "put", "uid": "1", "label": 0, "at": 10**30}]},
+            400,
+        ),
+        (
+            "/api/pictures/0/edits",
+            {"revision": "x", "edits": [{"op": "put", "uid": "1", "label": 0, "at": -1}]},
+            400,
+        ),
+        ("/api/pictures/999999999", None, 404),
+        ("/api/pictures/0/tiles/999999999/0/0", None, 404),
+        ("/api/pictures/0/tiles/0/999999999/0", None, 404),
         ("/api/pictures/0/prompt", {"points": [[1, 1]], "labels": [1], "mask": "###"}, 422),
         ("/api/pictures/0/prompt", {"points": [[1, 1]], "labels": [1], "engine": "none"}, 422),
         ("/api/pictures/0/status?engine=none", None, 422),
@@ -109,6 +134,42 @@ def test_what_is_wrong_gets_a_status_and_a_reason(page, path, body, status):
     got, content = page.get(path) if body is None else page.post(path, body)
     assert got == status
     assert content["error"]
+
+
+def test_a_model_that_breaks_is_an_answer_too(pictures, served, stub, caplog):
+    def encode(_):
+        raise RuntimeError("no memory")
+
+    stub.encode = encode
+    client = served(pictures, stub)
+    status, content = client.post("/api/pictures/0/prompt", {"points": [[1, 1]], "labels": [1]})
+    assert (status, content["error"]) == (500, "the server failed: RuntimeError: no memory")
+    assert "a request failed" in caplog.text
+    assert client.get("/api/pictures/0/status")[1]["state"] in ("failed", "encoding")  # asking tries again
+
+
+def test_prompts_that_wait_leave_room_for_everything_else(pictures, served, stub, monkeypatch):
+    monkeypatch.setattr(module, "MAX_PROMPTS", 2)
+    gate = threading.Event()
+    stub.encode = lambda image: gate.wait(10) and image.shape[:2]
+    client = served(pictures, stub)
+    body = {"points": [[10, 10]], "labels": [1]}
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(client.post("/api/pictures/0/prompt", body)[0]))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in range(500):
+        if found.count(503) == 3:
+            break
+        time.sleep(0.01)
+    assert client.get("/api/folder")[0] == 200
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [200, 200, 503, 503, 503]
 
 
 def test_a_picture_that_cannot_be_read(pictures, served):

@@ -71,6 +71,15 @@ def test_other_sites_cannot_write(pictures, served):
 
 
 @pytest.mark.parametrize(
+    ("site", "status"), [("same-site", 403), ("cross-site", 403), ("same-origin", 200), ("none", 200)]
+)
+def test_pages_of_another_port_of_this_machine_cannot_read(pictures, served, site, status):
+    client = served(pictures)  # a browser sends them our cookie: ports do not part cookies
+    assert client.ask("GET", "/api/folder", **{"Sec-Fetch-Site": site})[0] == status
+    assert client.ask("GET", "/", **{"Sec-Fetch-Site": site})[0] == 200  # a link may open the page
+
+
+@pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[::1", "192.168.0.1"]
 )
 def test_names_that_lead_here_by_somebodys_dns_are_refused(pictures, served, host):
@@ -143,8 +152,26 @@ def test_too_many_at_once_are_told_to_come_again(pictures, served):
     client.server.room = threading.BoundedSemaphore(1)
     client.server.room.acquire()
     assert client.get("/api/folder")[0] == 503
+    # what such a request carries is not taken for the next one
+    inner = b"GET /api/folder HTTP/1.1\r\n\r\n"
+    head = f"POST /api/classes HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(inner)}\r\n\r\n"
+    assert raw(client, head.encode() + inner).count(b"HTTP/1.1 ") == 1
     client.server.room.release()
     assert client.get("/api/folder")[0] == 200
+
+
+def test_connections_that_say_nothing_give_way(pictures, served, monkeypatch):
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 4)
+    client = served(pictures)
+    silent = [socket.create_connection(("127.0.0.1", client.server.port), timeout=10) for _ in range(9)]
+    silent[0].settimeout(10)
+    assert silent[0].recv(1) == b""  # the oldest was closed
+    for link in silent[-3:]:
+        link.sendall(b"GET / HTTP/1.1\r\nHost: local")  # the head goes on and on
+    assert client.get("/api/folder")[0] == 200
+    assert len(client.server._open) <= 5
+    for link in silent:
+        link.close()
 
 
 def test_the_token_of_a_folder_is_kept_and_private(tmp_path):
@@ -152,4 +179,8 @@ def test_the_token_of_a_folder_is_kept_and_private(tmp_path):
     assert (len(made), token(tmp_path)) == (32, made)
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
     (tmp_path / "token").write_text("short")
-    assert token(tmp_path) not in (made, "short")
+    made = token(tmp_path)
+    assert len(made) == 32
+    (tmp_path / "token").chmod(0o644)  # as one that was unpacked with the folder: others know it
+    assert token(tmp_path) != made
+    assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from delineate import formats
+from delineate.annotate import store as module
 from delineate.annotate.sheet import Drop, EditError, Put, counts
 from delineate.annotate.store import Busy, Conflict
 from delineate.dataset import Dataset, Record
@@ -36,6 +37,14 @@ def kill(store):
     store._journal.close()
     store._lock_file.close()
     store.close = lambda: None
+
+
+def until(wanted):
+    for _ in range(500):
+        if wanted():
+            return
+        time.sleep(0.01)
+    raise AssertionError("never")
 
 
 @pytest.fixture
@@ -134,6 +143,55 @@ for n in range(100000):
     process.wait()
     process.stdout.close()
     assert sum(entry.objects for entry in opened(pictures).entries()) >= accepted >= 120
+
+
+def test_saving_is_tried_again(store, pictures, monkeypatch, caplog):
+    monkeypatch.setattr(module, "RETRY", 0.01)
+    write, full = coco.write, True
+
+    def failing(*arguments):
+        if full:
+            raise OSError(28, "No space left on device")
+        write(*arguments)
+
+    monkeypatch.setattr("delineate.annotate.saving.coco.write", failing)
+    put(store, 0, "x", 1, 1, 6, 6)
+    until(lambda: store.problem)
+    with pytest.raises(DelineateError, match="No space"):
+        put(store, 0, "y", 1, 1, 6, 6)
+    full = False
+    until(lambda: not store.problem)
+    put(store, 0, "y", 1, 1, 6, 6)
+    assert caplog.text.count("not saved") == 1
+
+
+def test_a_mark_that_is_not_on_the_disk_is_none(store, monkeypatch):
+    monkeypatch.setattr(store._journal, "append", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        store.review(0, True)
+    assert not store.entries()[0].reviewed
+
+
+def test_damaged_lines_of_the_journal_are_left_out(pictures, opened, caplog, monkeypatch):
+    monkeypatch.setattr(module, "DELAY", 60)
+    store = opened(pictures)
+    store.add_class("cell")
+    put(store, 0, "x", 1, 1, 6, 6)
+    put(store, 1, "x", 1, 1, 6, 6)
+    kill(store)
+    journal = pictures / ".delineate" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines()
+    damaged = json.loads(lines[-1])
+    damaged["items"][0]["counts"] = "###"
+    journal.write_bytes(b"\n".join([*lines[:-1], json.dumps(damaged).encode(), b"{}}", b""]))
+    again = opened(pictures)
+    assert [entry.objects for entry in again.entries()] == [1, 0, 0]
+    assert caplog.text.count("is damaged") == 2
+
+
+def test_pipes_that_are_named_like_pictures_are_no_pictures(pictures, opened):
+    os.mkfifo(pictures / "pipe.png")
+    assert [entry.name for entry in opened(pictures).entries()] == ["a.png", "b.png", "deep/c.png"]
 
 
 def test_only_one_server_has_the_folder(store, pictures, opened):

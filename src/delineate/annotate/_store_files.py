@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,17 @@ def signature(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
+
+
+def back_up(path: Path, kept: Path) -> None:
+    """Keep what was there before this tool wrote for the first time; an empty file where there was nothing."""
+    if kept.exists():
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        shutil.copy2(path, kept)
+    elif not path.exists():
+        kept.touch()
 
 
 def _extras(record: Record) -> Any:  # noqa: ANN401 - columns by name

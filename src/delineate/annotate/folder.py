@@ -48,7 +48,7 @@ def pictures(root: Path, dataset: Dataset) -> dict[str, Path]:
     Returns:
         Relative path with "/" -> file, in the order of the paths.
     """
-    found = {path.relative_to(root).as_posix(): path for path in listed(root)}
+    found = {path.relative_to(root).as_posix(): path for path in listed(root) if path.is_file()}
     for record in dataset:
         name = relative(root, record.path)
         if name is not None:

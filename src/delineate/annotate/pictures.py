@@ -42,6 +42,7 @@ class Gallery:
         self._lock = threading.Lock()
         self._decoding: dict[int, threading.Lock] = {}
         self._few = threading.Semaphore(2)  # thumbnails at once: pictures matter more
+        self._decoders = threading.Semaphore(2)  # pictures at once: each may take a gigabyte
 
     def version(self, number: int) -> str:
         """Changes when the file does.
@@ -80,12 +81,8 @@ class Gallery:
                 known = self._levels.get(number)
             if known is not None and known[0] == version:
                 return known[1]
-            path = self._path(number)
-            height, width = read_size(path)
-            if height * width > MAX_PIXELS:
-                text = f"picture must have at most {MAX_PIXELS} pixels, got {width} x {height}. Cut it: delineate tile"
-                raise FormatError(path, "", text)
-            made = [read_image(path)]
+            with self._decoders:
+                made = [_read(self._path(number))]
             with self._lock:
                 self._levels[number] = version, made
                 self._levels.move_to_end(number)
@@ -100,10 +97,10 @@ class Gallery:
 
     def _level(self, number: int, level: int) -> NDArray[np.uint8]:
         levels = self._pyramid(number)
-        while len(levels) <= level:
-            following = np.asarray(Image.fromarray(levels[-1]).reduce(2))
+        while (known := len(levels)) <= level:
+            following = np.asarray(Image.fromarray(levels[known - 1]).reduce(2))
             with self._lock:
-                if len(levels) <= level:
+                if len(levels) == known:  # else another thread was quicker
                     levels.append(following)
         return levels[level]
 
@@ -169,9 +166,19 @@ class Gallery:
                 pass  # `read_image` knows what to say
         with self._lock:
             known = self._levels.get(number)
-        small = Image.fromarray(known[1][0] if known else read_image(path))
+        small = Image.fromarray(known[1][0] if known else _read(path))
         small.thumbnail(side, Image.Resampling.BILINEAR, reducing_gap=2)
         return small
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    height, width = read_size(path)
+    if height * width > MAX_PIXELS:
+        text = (
+            f"picture must have at most {MAX_PIXELS} pixels, got {width} x {height}. Cut it: delineate tile"
+        )
+        raise FormatError(path, "", text)
+    return read_image(path)
 
 
 def _encoded(picture: Image.Image, format: str) -> bytes:  # noqa: A002

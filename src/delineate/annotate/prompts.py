@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from delineate import algebra
 from delineate.boxes import iou
+from delineate.errors import DelineateError
 from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.predict import Predictor
@@ -26,6 +27,7 @@ MAX_POINTS = 64
 REMEMBERED = 6
 """Pictures whose encoding is kept."""
 
+_PATIENCE = 600.0  # seconds that a prompt waits for the encoding
 _FLOOR = 0.15  # score from which an object of the instance model can be chosen by a click
 _LEAST_BOX_IOU = 0.3
 
@@ -174,7 +176,8 @@ class Sessions:
         self.engine = engine
         self._pixels, self._remembered = pixels, remembered
         self._known: OrderedDict[tuple[int, str], Future[Any]] = OrderedDict()
-        self._lock, self.busy = threading.Lock(), False
+        self._asking: Counter[tuple[int, str]] = Counter()  # prompts that wait, by what they wait for
+        self._lock, self.busy, self._closed = threading.Lock(), False, False
         self._waiting: SimpleQueue[tuple[Future[Any], int] | None] = SimpleQueue()
         # A daemon, unlike the threads of an executor: nothing waits for a long encoding at the end.
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
@@ -187,17 +190,22 @@ class Sessions:
             number: The picture.
             version: Of its file.
         """
-        key = number, version
         with self._lock:
-            known = self._known.get(key)
-            if known is None or known.cancelled() or (known.done() and known.exception() is not None):
-                for other in self._known.values():
-                    other.cancel()  # what waits is of a picture that nobody looks at any more
-                known = self._known[key] = Future()
-                self._waiting.put((known, number))
-            self._known.move_to_end(key)
-            while len(self._known) > self._remembered:
-                self._known.popitem(last=False)
+            return self._prepared((number, version))
+
+    def _prepared(self, key: tuple[int, str]) -> Future[Any]:
+        if self._closed:
+            raise DelineateError("prompt: the server is being stopped.")
+        known = self._known.get(key)
+        if known is None or known.cancelled() or (known.done() and known.exception() is not None):
+            for other, future in self._known.items():
+                if not self._asking[other]:
+                    future.cancel()  # of a picture that nobody looks at any more
+            known = self._known[key] = Future()
+            self._waiting.put((known, key[0]))
+        self._known.move_to_end(key)
+        while len(self._known) > self._remembered:
+            self._known.popitem(last=False)
         return known
 
     def _work(self) -> None:
@@ -245,11 +253,19 @@ class Sessions:
         Raises:
             DelineateError: The picture cannot be read, or the model failed.
         """
-        while True:
-            try:
-                return self.prepare(number, version).result(600)
-            except CancelledError:  # another page looked at another picture: it is this one's turn again
-                continue
+        key = number, version
+        with self._lock:
+            known = self._prepared(key)
+            self._asking[key] += 1
+        try:
+            return known.result(_PATIENCE)
+        except CancelledError:
+            raise DelineateError("prompt: the server is being stopped.") from None
+        except TimeoutError:
+            raise DelineateError(f"prompt: {self.engine.name} takes too long for this picture.") from None
+        finally:
+            with self._lock:
+                self._asking -= Counter([key])
 
     def close(self, patience: float = 600) -> None:
         """End the background thread after what it does now.
@@ -258,6 +274,7 @@ class Sessions:
             patience: Seconds to wait for that; if they are not enough, `busy` stays true.
         """
         with self._lock:
+            self._closed = True
             for known in self._known.values():
                 known.cancel()
         self._waiting.put(None)

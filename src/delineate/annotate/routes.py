@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import tempfile
+import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,7 +19,7 @@ import numpy as np
 from delineate import formats, outline
 from delineate.annotate import sheet
 from delineate.annotate.pictures import TILE, VIEW_SIDE, Gallery
-from delineate.annotate.prompts import Chooser, Engine, Prompt, Sessions
+from delineate.annotate.prompts import MAX_POINTS, Chooser, Engine, Prompt, Sessions
 from delineate.annotate.sheet import Drop, EditError, Order, Put
 from delineate.annotate.store import Conflict, Store
 from delineate.curate import convert
@@ -26,6 +28,9 @@ from delineate.errors import DelineateError, FormatError
 from delineate.instances import Instances
 
 MAX_EDITS = 20_000
+MAX_PROMPTS = 8
+"""Prompts that may wait for a model at once; further ones are told to come again."""
+
 EXPORTS = (
     "coco",
     "yolo",
@@ -40,6 +45,7 @@ EXPORTS = (
 )
 """Formats that the page offers; the ones that hold masks and that people ask for."""
 
+_log = logging.getLogger("delineate")
 _JOINED = 0.5  # IoU with an object that is there already, from which a found one is left out
 
 
@@ -82,8 +88,8 @@ class _Edits(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Prompt(msgspec.Struct, forbid_unknown_fields=True):
-    points: list[tuple[float, float]] = []
-    labels: list[int] = []
+    points: Annotated[list[tuple[float, float]], msgspec.Meta(max_length=MAX_POINTS)] = []
+    labels: Annotated[list[Literal[0, 1]], msgspec.Meta(max_length=MAX_POINTS)] = []
     box: tuple[float, float, float, float] | None = None
     mask: str | None = None
     engine: str = ""
@@ -120,6 +126,7 @@ class Service:
         self.store, self.gallery = store, gallery
         self._sessions = {engine.name: Sessions(engine, gallery.pixels) for engine in engines}
         self.engines = tuple(engines)
+        self._room = threading.BoundedSemaphore(MAX_PROMPTS)
         self.chooser = next((engine for engine in engines if isinstance(engine, Chooser)), None)
 
     def answer(self, request: Request) -> Response:
@@ -144,6 +151,9 @@ class Service:
             return failure(503, str(error))
         except OSError as error:
             return failure(507, f"not saved: {error.strerror or error}.")
+        except Exception as error:  # noqa: BLE001 - whatever a model raises, the page must hear of it
+            _log.exception("%s: a request failed", request.path)
+            return failure(500, f"the server failed: {type(error).__name__}: {error}")
 
     def _folder(self, _: Request) -> Response:
         store = self.store
@@ -211,7 +221,7 @@ class Service:
         size = self.store.sheet(number).size
         points = np.array(given.points, np.float64).reshape(-1, 2)
         labels = np.array(given.labels, np.int64)
-        if len(labels) != len(points) or not np.isin(labels, (0, 1)).all():
+        if len(labels) != len(points):
             raise ValueError("prompt: labels must be 0 or 1, one for each point.")
         corners = np.array([*given.points, *([given.box[:2], given.box[2:]] if given.box else [])]).reshape(
             -1, 2
@@ -222,7 +232,12 @@ class Service:
         box = None if given.box is None else np.array(given.box, np.float64)
         mask = None if given.mask is None else sheet.masks([given.mask], size)
         sessions = self._engine(given.engine or self.engines[0].name)
-        found = sessions.ask(number, self.gallery.version(number), Prompt(points, labels, box, mask))
+        if not self._room.acquire(blocking=False):
+            return failure(503, "too many prompts wait for the model; try again.")
+        try:
+            found = sessions.ask(number, self.gallery.version(number), Prompt(points, labels, box, mask))
+        finally:
+            self._room.release()
         assert found.masks is not None  # noqa: S101 - for the type checker
         found = found[found.masks.areas > 0]
         assert found.masks is not None  # noqa: S101

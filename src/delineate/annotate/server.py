@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import importlib.resources
 import ipaddress
 import logging
+import os
 import secrets
 import socket
+import stat
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +25,9 @@ MAX_BODY = 64 << 20
 
 MAX_REQUESTS = 32
 """Requests that are answered at once; further ones are told to come again."""
+
+MAX_CONNECTIONS = 128
+"""Connections that are open at once; a further one takes the place of the one that has been silent longest."""
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _POLICY = (
@@ -63,6 +69,11 @@ class Server(ThreadingHTTPServer):
         self.service, self.token, self.host = service, token, host
         self.files = _files()
         self.room = threading.BoundedSemaphore(MAX_REQUESTS)
+        self._guard = threading.Lock()
+        self._open: set[object] = set()
+        self._silent: dict[
+            object, None
+        ] = {}  # connections that have not sent a whole request, the oldest first
 
     @property
     def port(self) -> int:
@@ -86,6 +97,32 @@ class Server(ThreadingHTTPServer):
             return False  # a name that somebody's DNS leads here
         return self.host in ("0.0.0.0", "::")
 
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as inherited
+        """A thread for each connection, within bounds."""
+        with self._guard:
+            self._open.add(request)
+            if len(self._open) > MAX_CONNECTIONS:
+                oldest: Any = next(iter(self._silent), request)
+                self._silent.pop(oldest, None)
+                self._open.discard(oldest)
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread closes it
+        super().process_request(request, client_address)
+
+    def wait_for(self, connection: object, silent: bool) -> None:
+        """A connection waits for a request now, or has sent one."""
+        with self._guard:
+            self._silent.pop(connection, None)
+            if silent and connection in self._open:
+                self._silent[connection] = None
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as inherited
+        """The end of a connection."""
+        with self._guard:
+            self._open.discard(request)
+            self._silent.pop(request, None)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - as inherited
         """A client that went away is no error."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
@@ -99,6 +136,11 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60
     disable_nagle_algorithm = True
 
+    def handle_one_request(self) -> None:
+        """Until the head of a request is there, others may need the place of this connection."""
+        self.server.wait_for(self.connection, True)
+        super().handle_one_request()
+
     def do_GET(self) -> None:
         self._answer("GET")
 
@@ -106,8 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer("POST")
 
     def _answer(self, method: str) -> None:
+        self.server.wait_for(self.connection, False)
         if not self.server.room.acquire(blocking=False):
-            self._send(failure(503, "too many requests at once; try again."))
+            self._send(self._refused(503, "too many requests at once; try again."))
             return
         try:
             self._send(self._respond(method))
@@ -124,6 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refused(400, "address must be well-formed.")
         if not parts.path.startswith("/api/"):
             return self._file(parts.path, query) if method == "GET" else self._refused(404, "nothing here.")
+        if self.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+            return self._refused(403, "another site must not ask.")
         if not self._is_known(self._cookie()):
             return self._refused(401, "token is missing or old: open the address that the server printed.")
         body = b""
@@ -191,9 +236,10 @@ def token(private: Path) -> str:
     """
     path = private / "token"
     try:
-        known = path.read_text("ascii").strip()
-        if len(known) == 32 and int(known, 16) >= 0:
-            return known
+        known, status = path.read_text("ascii").strip(), path.lstat()
+        ours = os.name == "nt" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+        if len(known) == 32 and int(known, 16) >= 0 and ours and stat.S_ISREG(status.st_mode):
+            return known  # else it came with the folder, and somebody else knows it
     except (OSError, ValueError):
         pass
     made = secrets.token_hex(16)

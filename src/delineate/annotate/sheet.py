@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -66,7 +66,7 @@ class Put(msgspec.Struct, tag="put", tag_field="op", forbid_unknown_fields=True)
     uid: str
     label: int
     counts: str | None = None
-    at: int | None = None
+    at: Annotated[int, msgspec.Meta(ge=0, le=MAX_ITEMS)] | None = None
 
 
 class Drop(msgspec.Struct, tag="drop", tag_field="op", forbid_unknown_fields=True):
@@ -265,5 +265,5 @@ def _changed(item: Item, put: Put) -> Item:
 
 def _moved(given: dict[str, Item], uid: str, at: int) -> dict[str, Item]:
     names = [name for name in given if name != uid]
-    names.insert(max(at, 0), uid)
+    names.insert(at, uid)
     return {name: given[name] for name in names}

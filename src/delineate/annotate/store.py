@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import secrets
-import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,15 @@ import msgspec
 
 from delineate import atomic
 from delineate.annotate import folder, saving, sheet
-from delineate.annotate._store_files import Busy, following_id, is_scored, locked, read_list, signature
+from delineate.annotate._store_files import (
+    Busy,
+    back_up,
+    following_id,
+    is_scored,
+    locked,
+    read_list,
+    signature,
+)
 from delineate.annotate.journal import Journal
 from delineate.annotate.sheet import Edit, Item, Sheet
 from delineate.dataset import Dataset, Record
@@ -28,6 +35,9 @@ __all__ = ["Busy", "Conflict", "Entry", "Store"]
 
 DELAY = 0.3
 """Seconds that edits may gather before the annotation file is written; the journal has them at once."""
+
+RETRY = 5.0
+"""Seconds after which a file that could not be written is tried again."""
 
 MAX_CLASSES = 1000
 _COMPACT = 64 << 20  # bytes of the journal from which only the last line of each picture is kept
@@ -133,7 +143,9 @@ class Store:
         for text in self._journal.lines():
             try:
                 line = msgspec.json.decode(text, type=_Line)
-            except msgspec.MsgspecError:
+                if line.items:
+                    sheet.masks([item.counts for item in line.items], line.size)
+            except ValueError:
                 _log.warning("%s: a line is damaged and left out", self._journal.path)
                 continue
             if line.classes is not None:
@@ -237,7 +249,7 @@ class Store:
             former = one.items
             following = one.apply(edits, len(self.classes), self._next_item)
             try:
-                self._write_down(name, one)
+                self._write_down(name, one, name in self._reviewed)
             except OSError:
                 one.items = former
                 raise
@@ -249,8 +261,8 @@ class Store:
         """Say whether a picture is done."""
         with self._lock:
             one, name = self.sheet(number), self.names[number]
+            self._write_down(name, one, done)
             self._set_reviewed(name, done)
-            self._write_down(name, one)
 
     def _set_reviewed(self, name: str, done: bool) -> None:
         (self._reviewed.add if done else self._reviewed.discard)(name)
@@ -284,18 +296,14 @@ class Store:
     @staticmethod
     def _check_class(name: str) -> None:
         if not name.strip() or len(name) > 100 or len(name.splitlines()) != 1:
-            raise ValueError(
-                f"class must have a name of one line and at most 100 characters, got {name[:120]!r}."
-            )
+            raise ValueError(f"class must have a name of one line, up to 100 characters, got {name[:120]!r}.")
 
     def _set_classes(self, names: list[str]) -> None:
-        text = msgspec.json.encode(_Line(classes=names))
-        self._append("", text)
+        self._append("", msgspec.json.encode(_Line(classes=names)))
         self.classes, self._classes_changed = names, True
 
-    def _write_down(self, name: str, one: Sheet) -> None:
-        line = _Line(name, one.size, list(one.items.values()), name in self._reviewed)
-        self._append(name, msgspec.json.encode(line))
+    def _write_down(self, name: str, one: Sheet, reviewed: bool) -> None:
+        self._append(name, msgspec.json.encode(_Line(name, one.size, list(one.items.values()), reviewed)))
 
     def _append(self, key: str, text: bytes) -> None:
         self._journal.append(text)
@@ -352,7 +360,8 @@ class Store:
                         f"{one.name} was changed by another program. Your edits are kept: stop this server and start "
                         "it again to apply them to the changed file."
                     )
-            self._back_up(paths)
+            for one in paths:
+                back_up(one, self.private / "before" / Path(folder.relative(self.root, one) or one.name))
             saving.save(dataset, path, format_, changed, classes=classes)
             atomic.write_bytes(self.private / "reviewed.json", json.dumps(reviewed).encode())
             with self._lock:
@@ -361,21 +370,10 @@ class Store:
                 self._classes_changed = "" in self._pending
                 self._journal.replace([*self._absent, *(line for _, line in self._pending.values())])
 
-    def _back_up(self, paths: Sequence[Path]) -> None:
-        """Keep what was there before this tool wrote for the first time."""
-        for path in paths:
-            kept = self.private / "before" / Path(folder.relative(self.root, path) or path.name)
-            if path.is_file() and not kept.exists():
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(path, kept)
-            elif not path.exists():
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.touch(exist_ok=True)
-
     def _follow(self) -> None:
         """The thread that saves."""
         while True:
-            self._wake.wait()
+            self._wake.wait(RETRY if self.problem else None)
             self._wake.clear()
             if self._end.wait(DELAY):
                 return
@@ -385,7 +383,8 @@ class Store:
         try:
             self.save()
         except (DelineateError, OSError, ValueError) as error:
-            _log.warning("annotations are not saved: %s", error)
+            if str(error) != self.problem:
+                _log.warning("annotations are not saved: %s", error)
             self.problem = str(error)
         else:
             self.problem = ""
