@@ -57,3 +57,24 @@ def prompts(size):
         "point and mask": {"points": [outside], "labels": [1], "mask": mask},
         "all": {"points": [inside], "labels": [0], "box": box, "mask": mask},
     }
+
+
+def positive_prompts(size):
+    """Arguments of a predictor by name: points inside of objects and boxes, also beyond the picture."""
+    height, width = size
+    inside, other = [width * 0.3, height * 0.4], [width * 0.8, height * 0.7]
+    box = [width * 0.1, height * 0.2, width * 0.62, height * 0.9]
+    row = [[width * (0.1 + 0.12 * index), height * 0.5] for index in range(6)]
+    return {
+        "point": {"points": [inside], "labels": [1]},
+        "points": {"points": [inside, other], "labels": [1, 1]},
+        "six points": {"points": row, "labels": [1] * 6},
+        "box": {"box": box},
+        "box beyond": {"box": [-4.0, 3.0, width + 5.0, height * 0.5]},
+        "point and box": {"points": [inside, other], "labels": [1, 1], "box": box},
+    }
+
+
+def calm(drawn):
+    """Weights whose attention does not magnify the rounding of its inputs."""
+    return {name: value / 4 if "q_proj.weight" in name else value for name, value in drawn.items()}

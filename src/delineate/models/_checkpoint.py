@@ -3,13 +3,14 @@
 Torch's files hold a pickled module or state dict: an archive, or, before torch 1.6, pickles one after the
 other. Untrusted files are the normal case. See `_pickle` for how pickles are read; here the archive is checked:
 members are stored without compression and together no larger than the file, and every tensor lies inside its
-storage.
+storage. An archive around such a file is opened once.
 """
 
 from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -40,6 +41,7 @@ _DEPTH = 32  # modules inside modules; the bounds keep a crafted web of modules 
 _LENGTH = 100  # characters of one name
 _MODULES = 20_000
 _TENSORS = 100_000
+_SHRINKS = 4  # weights hardly do when they are compressed
 
 
 class Contents(NamedTuple):
@@ -106,10 +108,13 @@ def _read_safetensors(path: Path) -> Contents:
     return Contents(tensors, classes, {}, {}, header)
 
 
-def _read_torch(path: Path) -> Contents:
+def _read_torch(file: Path | BytesIO) -> Contents:
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = _checked(archive, path.stat().st_size)
+        with zipfile.ZipFile(file) as archive:
+            size = file.stat().st_size if isinstance(file, Path) else len(file.getbuffer())
+            if isinstance(file, Path) and (inner := _zipped(archive, size)) is not None:
+                return _read_torch(BytesIO(inner))
+            members = _checked(archive, size)
             stems = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
             if len(stems) != 1:
                 raise WeightsError(
@@ -122,9 +127,23 @@ def _read_torch(path: Path) -> Contents:
                 )
             )
             top = read(archive.read(members[f"{stems[0]}data.pkl"]), _HANDLERS, storages.load)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise WeightsError(f"must be a zipped torch checkpoint, got a damaged archive: {error}.") from error
     return _contents(top)
+
+
+def _zipped(archive: zipfile.ZipFile, size: int) -> bytes | None:
+    """The one checkpoint of an archive that somebody made around it; None for torch's own archives."""
+    infos = [info for info in archive.infolist() if not info.filename.startswith("__MACOSX/")]
+    if len(infos) != 1 or not infos[0].filename.endswith((".pt", ".pth")):
+        return None
+    if infos[0].file_size > _SHRINKS * size:
+        raise WeightsError(
+            f"a zipped checkpoint must be at most {_SHRINKS} times as large as its archive, got "
+            f"{infos[0].file_size} bytes in {size}."
+        )
+    with archive.open(infos[0]) as member:
+        return member.read(infos[0].file_size)
 
 
 def _checked(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:

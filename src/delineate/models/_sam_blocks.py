@@ -7,6 +7,8 @@ of the picture are kept as (B, rows, columns, channels).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -43,17 +45,59 @@ class Mlp(nn.Module):
         return out
 
 
-class Perceptron(nn.Module):
-    """Linear layers with ReLU between them."""
+def neck(width: int, embedding: int) -> nn.Sequential:
+    """From the channels of an encoder to those of embeddings."""
+    return nn.Sequential(
+        nn.Conv2d(width, embedding, 1, bias=False),
+        ChannelNorm(embedding),
+        nn.Conv2d(embedding, embedding, 3, padding=1, bias=False),
+        ChannelNorm(embedding),
+    )
 
-    def __init__(self, *widths: int) -> None:
+
+class Waves(nn.Module):
+    """Positions as sines and cosines of random directions (Tancik et al. 2020, arXiv:2006.10739)."""
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
+
+    def forward(self, xy: Tensor) -> Tensor:
+        """(..., 2) x, y in [0, 1] to (..., channels)."""
+        matrix = self.get_buffer("positional_encoding_gaussian_matrix")
+        angles = 2 * math.pi * ((2 * xy - 1) @ matrix)
+        return torch.cat((angles.sin(), angles.cos()), -1)
+
+    def grid(self, shape: Sequence[int], cells: int, corner: tuple[int, int] = (0, 0)) -> Tensor:
+        """Positions of h x w cells, (1, h * w, channels), where `cells` make the whole side.
+
+        `corner` is the place of the first one, row and column.
+        """
+        y, x = (
+            (
+                torch.arange(start, start + length).to(self.get_buffer("positional_encoding_gaussian_matrix"))
+                + 0.5
+            )
+            / cells
+            for start, length in zip(corner, shape, strict=True)
+        )
+        y, x = torch.meshgrid(y, x, indexing="ij")
+        waves: Tensor = self(torch.stack((x, y), -1))
+        return waves.flatten(0, 1)[None]
+
+
+class Perceptron(nn.Module):
+    """Linear layers with an activation between them."""
+
+    def __init__(self, *widths: int, activation: Callable[[Tensor], Tensor] = F.relu) -> None:
+        super().__init__()
+        self.activation = activation
         self.layers = nn.ModuleList(nn.Linear(cin, cout) for cin, cout in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., first width) to (..., last width)."""
         for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
+            x = self.activation(layer(x))
         out: Tensor = self.layers[-1](x)
         return out
 
@@ -162,6 +206,8 @@ class TokenAttention(nn.Module):
 class TwoWayBlock(nn.Module):
     """Tokens look at each other, then at the picture, and the picture looks back at them."""
 
+    activation: type[nn.Module] = nn.ReLU
+
     def __init__(self, width: int, heads: int, hidden: int, *, first: bool) -> None:
         super().__init__()
         self.first = first
@@ -169,7 +215,7 @@ class TwoWayBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.cross_attn_token_to_image = TokenAttention(width, width // 2, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = Mlp(width, hidden, nn.ReLU)
+        self.mlp = Mlp(width, hidden, self.activation)
         self.norm3 = nn.LayerNorm(width)
         self.norm4 = nn.LayerNorm(width)
         self.cross_attn_image_to_token = TokenAttention(width, width // 2, heads)
@@ -178,25 +224,29 @@ class TwoWayBlock(nn.Module):
         self, tokens: Tensor, picture: Tensor, token_place: Tensor, place: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Tokens (B, N, C) and picture (B, M, C) with their positions to both anew."""
-        if self.first:  # positions and tokens are still the same thing
-            tokens = self.self_attn(tokens, tokens, tokens)
-        else:
-            placed = tokens + token_place
-            tokens = tokens + self.self_attn(placed, placed, tokens)
-        tokens = self.norm1(tokens)
+        tokens = self.norm1(self.among(tokens, token_place))
         tokens = tokens + self.cross_attn_token_to_image(tokens + token_place, picture + place, picture)
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
         seen = self.cross_attn_image_to_token(picture + place, tokens + token_place, tokens)
         return tokens, self.norm4(picture + seen)
 
+    def among(self, tokens: Tensor, place: Tensor) -> Tensor:
+        """Tokens after they looked at each other."""
+        if self.first:  # positions and tokens are still the same thing
+            alone: Tensor = self.self_attn(tokens, tokens, tokens)
+            return alone
+        placed = tokens + place
+        out: Tensor = tokens + self.self_attn(placed, placed, tokens)
+        return out
+
 
 class TwoWayTransformer(nn.Module):
     """Two blocks, and a last look of the tokens at the picture."""
 
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, block: type[TwoWayBlock] = TwoWayBlock) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TwoWayBlock(width, heads, hidden, first=first) for first in (True, False))
+        self.layers = nn.ModuleList(block(width, heads, hidden, first=first) for first in (True, False))
         self.final_attn_token_to_image = TokenAttention(width, width // 2, heads)
         self.norm_final_attn = nn.LayerNorm(width)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
 
-from delineate.models._sam_blocks import ChannelNorm
+from delineate.models._sam_blocks import neck
 
 
 class Conv(nn.Sequential):
@@ -162,12 +162,7 @@ class TinyViT(nn.Module):
         self.patch_embed = nn.ModuleDict({"seq": nn.Sequential(*first)})
         ways = [Merging(widths[i], widths[i + 1], stride) for i, stride in enumerate((2, 2, 1))]
         self.layers = nn.Sequential(*map(Stage, widths, depths, heads, windows, [*ways, None]))
-        self.neck = nn.Sequential(
-            nn.Conv2d(widths[-1], embedding, 1, bias=False),
-            ChannelNorm(embedding),
-            nn.Conv2d(embedding, embedding, 3, padding=1, bias=False),
-            ChannelNorm(embedding),
-        )
+        self.neck = neck(widths[-1], embedding)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, embedding, H / 16, W / 16)."""

@@ -8,7 +8,6 @@ which computes the same without a matrix of all pairs of cells. Variant of our o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from delineate.models import Weights
 from delineate.models._checkpoint import Contents
-from delineate.models._sam_blocks import ChannelNorm, GridBlock, Perceptron, TwoWayTransformer
+from delineate.models._sam_blocks import ChannelNorm, GridBlock, Perceptron, TwoWayTransformer, Waves, neck
 from delineate.models._sam_pyramid import COARSEST, STRIDE, Drawing, Mixer, PyramidEncoder
 from delineate.prompt import Conventions, Network
 
@@ -90,6 +89,25 @@ class Prompts(NamedTuple):
     labels: Tensor | None = None
     masks: Tensor | None = None
 
+    def points_for(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Points and labels, none on the embedding's device where only masks are given.
+
+        Raises:
+            ValueError: If no prompt is given, or if shapes do not fit.
+        """
+        points, labels, masks = self
+        if (points is None) != (labels is None) or (points is None and masks is None):
+            raise ValueError("sam: prompts must have points with labels, masks, or both")
+        if points is None or labels is None:
+            count = 0 if masks is None else len(masks)
+            return embedding.new_zeros(count, 0, 2), embedding.new_zeros(count, 0)
+        if points.shape != (*labels.shape, 2):
+            raise ValueError(
+                f"sam: points must have shape (P, N, 2) and labels (P, N), got {tuple(points.shape)} "
+                f"and {tuple(labels.shape)}"
+            )
+        return points, labels
+
 
 class Outputs(NamedTuple):
     """T masks per prompt: the single one, then the candidates."""
@@ -115,12 +133,7 @@ class ImageEncoder(nn.Module):
             )
             for index in range(config.depth)
         )
-        self.neck = nn.Sequential(
-            nn.Conv2d(config.width, config.embedding, 1, bias=False),
-            ChannelNorm(config.embedding),
-            nn.Conv2d(config.embedding, config.embedding, 3, padding=1, bias=False),
-            ChannelNorm(config.embedding),
-        )
+        self.neck = neck(config.width, config.embedding)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, side, side) to (B, embedding, cells, cells)."""
@@ -129,20 +142,6 @@ class ImageEncoder(nn.Module):
             x = block(x)
         out: Tensor = self.neck(x.permute(0, 3, 1, 2))
         return out
-
-
-class Waves(nn.Module):
-    """Positions as sines and cosines of random directions (Tancik et al. 2020, arXiv:2006.10739)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
-
-    def forward(self, xy: Tensor) -> Tensor:
-        """(..., 2) x, y in [0, 1] to (..., channels)."""
-        matrix = self.get_buffer("positional_encoding_gaussian_matrix")
-        angles = 2 * math.pi * ((2 * xy - 1) @ matrix)
-        return torch.cat((angles.sin(), angles.cos()), -1)
 
 
 class PromptEncoder(nn.Module):
@@ -192,13 +191,7 @@ class PromptEncoder(nn.Module):
 
     def grid(self, shape: Sequence[int], corner: tuple[int, int] = (0, 0)) -> Tensor:
         """Positions of h x w cells, (1, h * w, embedding); `corner` is the place of the first one, row and column."""
-        y, x = (
-            (torch.arange(start, start + length).to(self.no_mask_embed.weight) + 0.5) / self.cells
-            for start, length in zip(corner, shape, strict=True)
-        )
-        y, x = torch.meshgrid(y, x, indexing="ij")
-        waves: Tensor = self.pe_layer(torch.stack((x, y), -1))
-        return waves.flatten(0, 1)[None]
+        return self.pe_layer.grid(shape, self.cells, corner)
 
 
 class MaskDecoder(nn.Module):
@@ -283,24 +276,18 @@ class Sam(nn.Module):
         Raises:
             ValueError: If no prompt is given, or if shapes do not fit.
         """
-        points, labels, masks = prompts
-        if (points is None) != (labels is None) or (points is None and masks is None):
-            raise ValueError("sam: prompts must have points with labels, masks, or both")
-        if points is None or labels is None:
-            count = 0 if masks is None else len(masks)
-            points, labels = embedding.new_zeros(count, 0, 2), embedding.new_zeros(count, 0)
-        if points.shape != (*labels.shape, 2):
-            raise ValueError(
-                f"sam: points must have shape (P, N, 2) and labels (P, N), got {tuple(points.shape)} "
-                f"and {tuple(labels.shape)}"
-            )
+        points, labels = prompts.points_for(embedding)
         encoder, shape = self.prompt_encoder, embedding.shape[2:]
         tokens = encoder.points(points, labels)
-        dense = encoder.no_mask() if masks is None else encoder.masks(masks)
+        dense = encoder.no_mask() if prompts.masks is None else encoder.masks(prompts.masks)
         dense = dense + encoder.drawn(points, labels, shape, corner)
         embedding = (embedding + dense).expand(len(tokens), -1, -1, -1)
         out: Outputs = self.mask_decoder(embedding, encoder.grid(shape, corner), tokens)
         return out
+
+    def settle(self, outputs: Outputs) -> Outputs:
+        """Outputs whose single mask is the one that users see; SAM's own is."""
+        return outputs
 
 
 def networks(model: Sam) -> tuple[Network, Network]:
@@ -326,7 +313,7 @@ def networks(model: Sam) -> tuple[Network, Network]:
         )
         given = bool(arrays["has_mask_input"][0])
         masks = torch.tensor(arrays["mask_input"], device=device) if given else None
-        outputs = model.decode(embedding, Prompts(points, labels, masks))
+        outputs = model.settle(model.decode(embedding, Prompts(points, labels, masks)))
         return {
             "low_res_masks": outputs.logits.float().cpu().numpy(),
             "iou_predictions": outputs.ious.float().cpu().numpy(),
