@@ -263,7 +263,8 @@ def test_validation_always_asks_the_same(data):
     assert prompts.validate(model, pictures) == first
 
 
-def test_families_that_do_not_learn_are_refused_before_any_file_is_read(tmp_path):
-    with pytest.raises(ValueError, match="must be of a family that can be trained, got Sam2"):
-        fit(load_config(None, ["model.name=sam2-test", f"data.root={tmp_path}"]), tmp_path / "run")
+@pytest.mark.parametrize(("family", "kind"), [("sam2", "Sam2"), ("efficient_sam", "EfficientSam")])
+def test_families_that_do_not_learn_are_refused_before_any_file_is_read(tmp_path, family, kind):
+    with pytest.raises(ValueError, match=f"must be of a family that can be trained, got {kind}"):
+        fit(load_config(None, [f"model.name={family}-test", f"data.root={tmp_path}"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -24,7 +24,9 @@ from delineate.models.sam import Outputs, Prompts, check_contents, depends_on_cl
 from delineate.prompt import Conventions, PromptPredictor
 
 PROMPTS = True  # a family of `models.takes_prompts`
-CONVENTIONS = Conventions(resize="sampled", ending="never", points=6, negative=False, masks=False)
+CONVENTIONS = Conventions(
+    resize="sampled", ending="never", points=6, negative=False, masks=False, iou=0.7, stability=0.9
+)
 
 
 @dataclass(frozen=True)

@@ -84,11 +84,14 @@ def check(model: nn.Module) -> None:
     """Refuse promptable models of families that do not learn from clicks.
 
     Raises:
-        ValueError: The model takes prompts, but neither is SAM nor has its prompts and decoder.
+        ValueError: The model takes prompts, but has not the prompts of SAM: corrections and masks that come back.
 
     >>> check(models.build("mobile_sam-test"))
     """
-    if models.takes_prompts(model) and not isinstance(model, Sam):
+    if not models.takes_prompts(model):
+        return
+    conventions = models.family(model).CONVENTIONS
+    if not (isinstance(model, Sam) and conventions.negative and conventions.masks):
         raise ValueError(
             f"train: model must be of a family that can be trained, got {type(model).__name__}. "
             "Of the promptable ones, sam and mobile_sam can."
