@@ -1,6 +1,9 @@
 """An image-text encoder that knows colours, and pictures in which they can be found: the truth of tests of text."""
 
+import json
+
 import numpy as np
+import pytest
 
 from delineate.instances import Instances
 from delineate.masks import Masks
@@ -53,3 +56,60 @@ DISCS = [
     ("red", 66, 84, 18),
     ("grey", 26, 104, 13),
 ]
+
+
+def write_clip(folder):
+    """The same encoder as CLIP's files: folder/text_model.onnx, vision_model.onnx, tokenizer.json and a recipe."""
+    onnx = pytest.importorskip("onnx")
+    make, number = onnx.helper, onnx.TensorProto
+    names = ["green", "blue", "red"]  # in this order no merge of one gets in the way of another
+    letters = sorted(set("abcdefghijklmnopqrstuvwxyz.-"))
+    merges = [(*pair,) for name in names for pair in _merges(name)]
+    ends = ["<|startoftext|>", "<|endoftext|>"]
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges), *ends]
+    tokens = list(dict.fromkeys(tokens))
+    table = np.zeros((len(tokens), 4), np.float32)
+    for name in names:
+        table[tokens.index(name + "</w>"), :3] = _hue(COLOURS[name]) / 255
+    table[tokens.index(ends[1]), 3] = 0.01
+    model = {"type": "BPE", "end_of_word_suffix": "</w>", "merges": [" ".join(pair) for pair in merges]}
+    model["vocab"] = {token: index for index, token in enumerate(tokens)}
+    recipe = {"size": 32, "crop_size": 32, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}
+    folder.mkdir(parents=True)
+    (folder / "tokenizer.json").write_text(json.dumps({"model": model}), encoding="utf-8")
+    (folder / "preprocessor_config.json").write_text(json.dumps(recipe))
+    constants = {"table": table, "one": np.array([1], np.int64), "ten": np.array([[10 / 255]], np.float32)}
+    text = [
+        make.make_node("Gather", ["table", "input_ids"], ["found"]),
+        make.make_node("ReduceSum", ["found", "one"], ["text_embeds"], keepdims=0),
+    ]
+    view = [
+        make.make_node("ReduceMean", ["pixel_values"], ["mean"], axes=[2, 3], keepdims=0),
+        make.make_node("ReduceMean", ["mean"], ["grey"], axes=[1], keepdims=1),
+        make.make_node("Sub", ["mean", "grey"], ["hue"]),
+        make.make_node("Sub", ["grey", "grey"], ["zero"]),
+        make.make_node("Add", ["zero", "ten"], ["more"]),
+        make.make_node("Concat", ["hue", "more"], ["image_embeds"], axis=1),
+    ]
+    halves = {
+        "text": (text, ("input_ids", number.INT64, ["n", 77]), "text_embeds", ("table", "one")),
+        "vision": (view, ("pixel_values", number.FLOAT, ["n", 3, 32, 32]), "image_embeds", ("ten",)),
+    }
+    for name, (nodes, taken, given, needed) in halves.items():
+        values = [onnx.numpy_helper.from_array(constants[key], key) for key in needed]
+        ports = (
+            make.make_tensor_value_info(*taken),
+            make.make_tensor_value_info(given, number.FLOAT, ["n", 4]),
+        )
+        graph = make.make_graph(nodes, name, [ports[0]], [ports[1]], values)
+        opset = [make.make_opsetid("", 17)]
+        onnx.save(make.make_model(graph, ir_version=8, opset_imports=opset), folder / f"{name}_model.onnx")
+    return folder
+
+
+def _merges(word):
+    """What makes one token of a word, from the left."""
+    parts = [*word[:-1], word[-1] + "</w>"]
+    while len(parts) > 1:
+        yield parts[0], parts[1]
+        parts[:2] = [parts[0] + parts[1]]

@@ -1,13 +1,16 @@
 """``delineate predict`` from pictures to files, with the model that ships inside."""
 
 import csv
+import importlib.resources
 import json
 
+import colours
 import numpy as np
 import pytest
 from PIL import Image
 from synthetic import STYLES, nuclei
 
+from delineate.everything import Options
 from delineate.formats import coco
 from delineate.image import read_image
 
@@ -164,3 +167,88 @@ def test_real_nuclei_and_a_foreign_model(run, shared, tmp_path):
     cells = sorted((shared / "data" / "dsb2018" / "images").glob("*.png"))[:3]
     assert run("predict", *cells, "--out", tmp_path / "cells").code == 0
     assert len(rows(tmp_path / "cells/objects.csv")) > 10
+
+
+@pytest.fixture
+def spots(tmp_path):
+    """A picture with discs, its truth, and an encoder of colours as CLIP's files."""
+    picture, truth = colours.scene(
+        [("red", 24, 32, 16), ("green", 24, 96, 15), ("blue", 72, 32, 17), ("red", 72, 96, 18)]
+    )
+    Image.fromarray(picture).save(tmp_path / "spots.png")
+    return tmp_path / "spots.png", truth, colours.write_clip(tmp_path / "colours")
+
+
+def test_texts_name_what_is_found(run, spots, tmp_path, monkeypatch):
+    monkeypatch.setattr("delineate.text.GRID", Options(points=2, iou=0.5, stability=0.7))
+    path, truth, encoder = spots
+    ended = run(
+        "predict",
+        path,
+        "--text",
+        "red",
+        "--text",
+        "blue disc",
+        "--encoder",
+        encoder,
+        "--out",
+        tmp_path / "out",
+    )
+    assert ended.code == 0, ended.err
+    dataset = coco.read(tmp_path / "out" / "predictions.json")
+    assert dataset.classes == ("red", "blue disc")
+    found = dataset[0].instances
+    assert sorted(found.labels.tolist()) == [0, 0, 1]
+    overlap = found.masks.iou(truth.masks)
+    assert overlap.max(1).min() > 0.7
+    assert [("red", "green", "blue")[label] for label in truth.labels[overlap.argmax(1)]] == [
+        ("red", "blue")[label] for label in found.labels
+    ]
+    assert [row["class"] for row in rows(tmp_path / "out" / "objects.csv")].count("blue disc") == 1
+    assert (tmp_path / "out" / "overlays" / "spots.png").is_file()
+
+
+def test_texts_choose_among_the_masks_of_an_instance_model_or_a_pair_of_files(
+    run, spots, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("delineate.text.GRID", Options(points=2, iou=0.5, stability=0.7))
+    path, truth, encoder = spots
+    words = (
+        "predict",
+        path,
+        "--text",
+        "green",
+        "--encoder",
+        encoder,
+        "--max-detections",
+        "1",
+        "--no-overlays",
+    )
+    weights = importlib.resources.files("delineate") / "weights"
+    pair = f"{weights / 'click_encoder.onnx'},{weights / 'click_decoder.onnx'}"
+    for number, model in enumerate(("nuclei", pair)):
+        ended = run(*words, "--model", model, "--out", tmp_path / str(number))
+        assert ended.code == 0, ended.err
+        found = coco.read(tmp_path / str(number) / "predictions.json")[0].instances
+        assert len(found) == 1
+        assert found.masks.iou(truth.masks).argmax() == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--text", "cell"], "Run: delineate models download clip-vit_b32"),
+        (["--text", "cell", "--encoder", "nowhere"], "encoder must be a folder with CLIP's ONNX files"),
+        (["--text", " ", "--encoder", "COLOURS"], "texts must name what to find"),
+        (["--text", "a", "--text", "a", "--encoder", "COLOURS"], "each once, got 'a' more than once"),
+        (["--text", "a", "--encoder", "COLOURS", "--model", "none.onnx"], "model must be a file"),
+    ],
+)
+def test_what_a_text_lacks_is_said(run, spots, tmp_path, monkeypatch, words, message):
+    monkeypatch.setenv("DELINEATE_CACHE", str(tmp_path / "cache"))
+    path, _, encoder = spots
+    words = [str(encoder) if word == "COLOURS" else word for word in words]
+    ended = run("predict", path, *words, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert message in ended.err
+    assert not (tmp_path / "out").exists()

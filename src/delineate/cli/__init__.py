@@ -37,6 +37,7 @@ _add(
     "slides --out results --pixel-size 0.325",
     "street.jpg --model mask_rcnn-r50_fpn --score 0.5 --out results",
     "street.jpg --model yolov8n-seg.onnx --score 0.4 --out results",
+    "street.jpg --text 'red car' --text window --model sam-vit_b --out results",
 )
 _add(
     "eval",

@@ -24,26 +24,28 @@ from delineate.errors import MissingExtra
 from delineate.predict import embedded
 
 
-def ready(model: str, accepted: str, *, offline: bool) -> None:
+def ready(model: str, accepted: str, *, offline: bool, promptable: bool = False) -> None:
     """Make sure that `Predictor` knows the model; what is no name of a published one is left to its message.
 
     Args:
         model: What the user wrote: a file, or a name.
         accepted: The licence that the user accepts.
         offline: Whether the user forbids downloads.
+        promptable: Whether a model that takes prompts will do.
 
     Raises:
         MissingExtra: It may be a published one, and torch is not there to read it.
     """
     if model in embedded() or Path(model).exists() or not looks_published(model):
         return
-    if download.model_location(model).is_file():
+    made = (model, f"{model}_decoder") if promptable else (model,)
+    if any(download.model_location(name).is_file() for name in made):
         return
     if importlib.util.find_spec("torch") is None:
         raise MissingExtra("torch", "torch")
     from delineate import models, published
 
-    if model in published.names() and not models.takes_prompts(model.partition("-")[0]):
+    if model in published.names() and (promptable or not models.takes_prompts(model.partition("-")[0])):
         prepare(model, fetch(model, accepted, offline=offline))
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from delineate.cli._progress import track
 from delineate.cli._published import ready
+from delineate.cli._text import Named
 from delineate.dataset import Dataset, Record
 from delineate.draw import draw
 from delineate.errors import FormatError
@@ -43,11 +44,22 @@ def predict_command(
     *,
     out: Annotated[Path, Parameter(help="Folder for the results; made if missing.")],
     model: Annotated[
+        str | None,
+        Parameter(
+            help="Name of an embedded or a published model (see `delineate models`), or path of an ONNX file. By "
+            "default nuclei; with --text the promptable click. Promptable files: ENCODER.onnx,DECODER.onnx."
+        ),
+    ] = None,
+    text: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", help="Find what this names, such as 'red car'; may be given several times."),
+    ] = (),
+    encoder: Annotated[
         str,
         Parameter(
-            help="Name of an embedded or a published model (see `delineate models`), or path of an ONNX file."
+            help="What understands --text: a published encoder's name, or a folder of CLIP's ONNX files."
         ),
-    ] = "nuclei",
+    ] = "clip-vit_b32",
     accept_licence: Annotated[
         str,
         Parameter(help="Licence of a published model's weights that you accept, if it is no permissive one."),
@@ -80,8 +92,20 @@ def predict_command(
         )
         return 2
     started = time.monotonic()
-    ready(model, accept_licence, offline=offline)
-    predictor = Predictor(model, score=score, max_detections=max_detections)
+    predictor: Predictor | Named
+    if text:
+        predictor = Named(
+            text,
+            encoder,
+            model or "click",
+            accepted=accept_licence,
+            offline=offline,
+            score=score,
+            most=max_detections,
+        )
+    else:
+        ready(model or "nuclei", accept_licence, offline=offline)
+        predictor = Predictor(model or "nuclei", score=score, max_detections=max_detections)
     if overlays:
         (out / "overlays").mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -148,7 +172,11 @@ def _find(images: Iterable[str], overlays: Path) -> tuple[list[Path], list[str]]
 
 
 def _segment(
-    paths: list[Path], predictor: Predictor, out: Path | None, pool: ThreadPoolExecutor, failures: list[str]
+    paths: list[Path],
+    predictor: Predictor | Named,
+    out: Path | None,
+    pool: ThreadPoolExecutor,
+    failures: list[str],
 ) -> Iterator[_Done]:
     """Reads one picture ahead, segments, and hands the overlay to the pool."""
     names = _overlay_names(paths)
@@ -183,7 +211,9 @@ def _overlay_names(paths: list[Path]) -> list[str]:
     return names
 
 
-def _write_overlay(image: NDArray[np.uint8], instances: Instances, predictor: Predictor, path: Path) -> None:
+def _write_overlay(
+    image: NDArray[np.uint8], instances: Instances, predictor: Predictor | Named, path: Path
+) -> None:
     write_image(path, draw(image, instances, predictor.classes))
 
 
