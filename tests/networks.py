@@ -81,6 +81,37 @@ def segmenter(*, shape=(1, 3, 32, 32), metadata=ULTRALYTICS, dtype=np.float32, b
     )
 
 
+def torchvision_detector(*, shape=(3, "height", "width"), masks=True, label=2):
+    """As `torch.onnx.export` writes torchvision's Mask R-CNN: one object, whose mask is how bright the picture is.
+
+    Without the names that a user may give to outputs, which then are numbers.
+    """
+    onnx = pytest.importorskip("onnx")
+    helper, real = onnx.helper, onnx.TensorProto.FLOAT
+    image = helper.make_tensor_value_info("image.1", real, shape)
+    answer = {"1032": np.float32([[0, 0, 9999, 9999]]), "1002": np.array([label]), "1001": np.float32([0.9])}
+    nodes = [
+        helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(array))
+        for name, array in answer.items()
+    ]
+    results = [
+        helper.make_tensor_value_info("1032", real, ["n", 4]),
+        helper.make_tensor_value_info("1002", onnx.TensorProto.INT64, ["n"]),
+        helper.make_tensor_value_info("1001", real, ["n"]),
+    ]
+    if masks:
+        axes = onnx.numpy_helper.from_array(np.array([0]), "axes")
+        nodes += [
+            helper.make_node("ReduceMean", ["image.1"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Unsqueeze", ["mean", "axes"], ["1377"]),
+        ]
+        results.append(helper.make_tensor_value_info("1377", real, ["n", "one", "h", "w"]))
+    constants = [axes] if masks else []
+    graph = helper.make_graph(nodes, "main_graph", [image], results, initializer=constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return model.SerializeToString()
+
+
 def instant_export(model, path, *, preprocess, classes, thresholds, licence, provenance):
     """Stands for `delineate.export.export`, which takes half a minute: a `segmenter` with the card of the model."""
     assert len(classes) == model.config.classes

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import ULTRALYTICS, head, network, segmenter
+from networks import ULTRALYTICS, head, network, segmenter, torchvision_detector
 from PIL import Image
 
 from delineate.errors import WeightsError
@@ -371,6 +371,27 @@ def test_networks_with_names(shapes):
     assert card_of(model).classes == ("a", "b", "c")
 
 
+@pytest.mark.parametrize("masks", [True, False])
+def test_torchvision_export(masks):
+    card = card_of(torchvision_detector(masks=masks))
+    assert (card.name, card.decode, card.licence) == (
+        "torchvision detector",
+        "pasted",
+        "not stated in the file",
+    )
+    assert (card.preprocess.rule, card.preprocess.multiple) == ("native", 1)
+    assert card.preprocess.place((1200, 1801))[:2] == ((1200, 1801), (1200, 1801))
+    assert card.classes[:2] == ("class 1", "class 2")
+    assert len(card.classes) == 90
+
+
+def test_torchvision_export_of_one_size():
+    card = card_of(torchvision_detector(shape=(3, 48, 64)))
+    assert (card.preprocess.rule, card.preprocess.size) == ("letterbox", (48, 64))
+    with pytest.raises(WeightsError, match="one side of its pictures is fixed"):
+        card_of(torchvision_detector(shape=(3, 48, "width")))
+
+
 @pytest.mark.parametrize(
     ("model", "why"),
     [
@@ -395,6 +416,8 @@ def test_networks_with_names(shapes):
         ),
         ({"outputs": zeros((1, 32, 8, 8), (1, 32, 8, 8))}, "known shapes"),
         ({"outputs": zeros((1, 32, 8, 8))}, "known shapes"),
+        ({"outputs": zeros((2, 4), (2,)), "shape": (3, 64, 64)}, "known shapes for a picture"),
+        ({"outputs": zeros((2, 4), (2,), (2,)), "shape": (3, "h", "w")}, "known shapes for a picture"),
         ({"outputs": zeros((9, 67), (9, 32), (9, 4), (1, 32, 8, 8))}, "known shapes"),
     ],
 )

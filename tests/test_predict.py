@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 import pytest
-from networks import ULTRALYTICS, head, network, segmenter
+from networks import ULTRALYTICS, head, network, segmenter, torchvision_detector
 
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError, RuntimeFailure, WeightsError
@@ -141,6 +141,33 @@ def test_what_a_predictor_says_of_itself():
     assert predictor.preprocess.rule == "native"
     assert predictor.card.name == "bright"
     assert repr(predictor) == "Predictor('a model in memory', classes=2, licence='CC0-1.0')"
+
+
+@pytest.mark.parametrize("size", [(40, 50), (20, 25)])
+@pytest.mark.parametrize("shape", [(3, "height", "width"), (3, 40, 50)])
+def test_a_detector_of_torchvision(shape, size):
+    picture = np.zeros((*size, 3), np.uint8)
+    picture[4:12, 5:20] = 220
+    predictor = Predictor(torchvision_detector(shape=shape), classes=["cell", "nucleus"])
+    found = predictor.predict(picture)
+    np.testing.assert_array_equal(found.masks.to_dense()[0], picture[..., 0] > 0)
+    assert (found.boxes.tolist(), found.size) == ([[0, 0, size[1], size[0]]], size)
+    assert [predictor.classes[label] for label in found.labels] == ["nucleus"]
+
+
+def test_a_detector_without_masks():
+    predictor = Predictor(torchvision_detector(masks=False))
+    found = predictor.predict(np.zeros((30, 40, 3), np.uint8))
+    assert (found.masks, predictor.classes[found.labels[0]]) == (None, "class 2")
+
+
+def test_class_names_are_replaced():
+    assert Predictor(segmenter(), classes=["a", "b"]).classes == ("a", "b")
+    with pytest.raises(ValueError, match="classes must be 2 names, as the model predicts, got 1"):
+        Predictor(segmenter(), classes=["a"])
+    predictor = Predictor(torchvision_detector(label=3), classes=["a", "b"])
+    with pytest.raises(WeightsError, match=r"labels must be within 1\.\.2, .* got 3. Name all classes"):
+        predictor.predict(np.zeros((30, 40, 3), np.uint8))
 
 
 def test_outputs_that_break_the_promise():

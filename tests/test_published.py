@@ -16,11 +16,11 @@ from networks import instant_export
 torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 
 from delineate import Predictor, download, models, published
+from delineate._coco_names import CLASSES
 from delineate.errors import DownloadError, RuntimeFailure, WeightsError
 from delineate.export import export
 from delineate.export_prompts import export_promptable
 from delineate.models import Weights, mask_rcnn, sam, yolo_seg
-from delineate.models._coco_names import CLASSES
 from delineate.prompt import PromptPredictor
 
 

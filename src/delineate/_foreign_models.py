@@ -9,33 +9,36 @@ from typing import NamedTuple
 import msgspec
 
 from delineate.errors import WeightsError
-from delineate.postprocess.decode import BINS
+from delineate.postprocess.decode import BINS, Kind
 from delineate.runtimes import Port, Runtime
 
 KEY = "delineate"  # the metadata entry of our exports
+_UNSTATED = "not stated in the file"
 LONGEST = 4_000_000  # characters of a metadata entry that we are willing to parse
 
 
 class Foreign(NamedTuple):
-    """A recognised YOLO-seg network."""
+    """A recognised YOLO-seg network, or detector of torchvision."""
 
     name: str
+    decode: Kind
     classes: tuple[str, ...]
-    size: tuple[int, int]  # (height, width) of the input
+    size: tuple[int, int] | None  # (height, width) of the input; None = that of the picture
     licence: str
     provenance: dict[str, str]
 
 
 def takes_pictures(port: Port) -> bool:
-    return len(port.shape) == 4 and port.shape[1] == 3 and port.dtype in ("float32", "float16")
+    return len(port.shape) in (3, 4) and port.shape[-3] == 3 and port.dtype in ("float32", "float16")
 
 
 def unknown(runtime: Runtime, why: str) -> WeightsError:
     inputs, outputs = ("; ".join(str(port) for port in ports) for ports in (runtime.inputs, runtime.outputs))
     return WeightsError(
-        f"the model must be an export of delineate or a YOLO-seg network, but {why}. Its inputs: {inputs}; "
-        f"its outputs: {outputs}. Recognised are: a metadata entry '{KEY}'; Ultralytics segmentation exports "
-        "without built-in suppression; outputs (1, 4 + classes + M, anchors) and (1, M, h, w)"
+        f"the model must be an export of delineate, a YOLO-seg network or a detector of torchvision, but {why}. "
+        f"Its inputs: {inputs}; its outputs: {outputs}. Recognised are: a metadata entry '{KEY}'; Ultralytics "
+        "segmentation exports without built-in suppression; outputs (1, 4 + classes + M, anchors) and (1, M, h, w); "
+        "boxes (N, 4), integer labels (N), scores (N) and masks (N, 1, h, w) of one picture (3, height, width)"
     )
 
 
@@ -46,6 +49,8 @@ def recognise(runtime: Runtime) -> Foreign:
         WeightsError: It is none that we know.
     """
     metadata = runtime.metadata
+    if len(runtime.inputs[0].shape) == 3:
+        return _torchvision(runtime)
     if metadata.get("task", "segment") != "segment":
         raise unknown(runtime, f"its task is {metadata['task'][:40]!r}, which has no masks")
     if metadata.get("end2end") == "True":
@@ -64,10 +69,33 @@ def recognise(runtime: Runtime) -> Foreign:
     }
     return Foreign(
         name=metadata.get("description", "")[:100] or "YOLO-seg",
+        decode="prototypes",
         classes=names or tuple(f"class {index}" for index in range(count)),
         size=_input_size(runtime),
-        licence=licence or "not stated in the file",
+        licence=licence or _UNSTATED,
         provenance={key: text[:1000] for key, text in stated.items() if text},
+    )
+
+
+def _torchvision(runtime: Runtime) -> Foreign:
+    """What `torch.onnx.export` makes of torchvision's detectors: a picture (3, H, W) in, boxes (N, 4) out.
+
+    Such a file does not say how many classes it knows; COCO's ids end at 90.
+    """
+    kinds = sorted((len(port.shape), port.dtype[:3]) for port in runtime.outputs)
+    if kinds[:3] != [(1, "flo"), (1, "int"), (2, "flo")] or kinds[3:] not in ([], [(4, "flo")]):
+        raise unknown(runtime, "its outputs have none of the known shapes for a picture (3, height, width)")
+    height, width = runtime.inputs[0].shape[1:]
+    if (height is None) != (width is None):
+        raise unknown(runtime, "one side of its pictures is fixed and the other is not")
+    names = _names(runtime.metadata["names"]) if "names" in runtime.metadata else ()
+    return Foreign(
+        name="torchvision detector",
+        decode="pasted",
+        classes=names or tuple(f"class {label}" for label in range(1, 91)),
+        size=None if height is None or width is None else (height, width),
+        licence=_UNSTATED,
+        provenance={},
     )
 
 

@@ -1,8 +1,8 @@
 """What a model file says about itself: how to prepare a picture, what comes out, and under which licence.
 
 Our own exports carry one metadata entry, ``delineate``, a JSON document: the `Card`. The files of others are
-recognised by what they have: exports of Ultralytics segmentation models by their metadata, and nameless
-YOLO-seg networks by the shapes of their outputs; they get a card made up from that.
+recognised by what they have: exports of Ultralytics segmentation models by their metadata, nameless
+YOLO-seg networks and torchvision's detectors by the shapes of their outputs; they get a card made up from that.
 """
 
 from __future__ import annotations
@@ -326,13 +326,13 @@ def read_card(runtime: Runtime) -> Card:
         WeightsError: The model is none that we know how to use; the message says what it has.
     """
     if not runtime.inputs or not takes_pictures(runtime.inputs[0]):
-        raise unknown(runtime, "it does not take pictures (N, 3, height, width)")
+        raise unknown(runtime, "it does not take pictures (N, 3, height, width) or one (3, height, width)")
     own = runtime.metadata.get(KEY)
     card = _foreign(runtime) if own is None else Card.from_json(own[:LONGEST])
     wanted_inputs = [SIZES] if card.decode in ("crops", "panoptic") else []
     if [port.name for port in runtime.inputs[1:]] != wanted_inputs:
         raise unknown(runtime, f"its inputs after the pictures must be {wanted_inputs}")
-    sides = runtime.inputs[0].shape[2:]
+    sides = runtime.inputs[0].shape[-2:]
     wanted: tuple[int | None, ...] = (
         card.preprocess.size if card.preprocess.rule == "letterbox" else (None, None)
     )
@@ -347,10 +347,12 @@ def read_card(runtime: Runtime) -> Card:
 def _foreign(runtime: Runtime) -> Card:
     """A card for a file that has none."""
     found = recognise(runtime)
+    whole = Preprocess(rule="native", multiple=1, tile=2**15)
     return Card(
         name=found.name,
         classes=found.classes,
-        preprocess=Preprocess(rule="letterbox", size=found.size),
+        preprocess=whole if found.size is None else Preprocess(rule="letterbox", size=found.size),
+        decode=found.decode,
         thresholds=Thresholds(),
         licence=found.licence,
         provenance=dict(found.provenance),

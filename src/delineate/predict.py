@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib.resources
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
@@ -47,11 +48,14 @@ class Predictor:
         iou: Overlap from which the lesser of two boxes is dropped; None = what the model file says.
         max_detections: The best so many of a picture; None = what the model file says (for each tile of a
             large picture).
+        classes: Names of the classes, in the model's order; None = what the model file says. Exports of
+            torchvision say nothing: their first name is that of label 1.
         threads: Threads of one call, at least 1; None = as many CPUs as the process may use.
 
     Raises:
         WeightsError: There is no such model, or it is none that we know how to use.
         RuntimeFailure: The runtime refuses the file.
+        ValueError: The model file names another number of classes than `classes`.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Predictor:
         score: float | None = None,
         iou: float | None = None,
         max_detections: int | None = None,
+        classes: Sequence[str] | None = None,
         threads: int | None = None,
     ) -> None:
         given = {"score": score, "iou": iou, "max_detections": max_detections}
@@ -71,6 +76,8 @@ class Predictor:
             self.card = read_card(self.runtime)
         except WeightsError as error:
             raise WeightsError(f"{self.source}: {error}") from error
+        if classes is not None:
+            self.card = _renamed(self.card, classes)
         self.thresholds: Thresholds = msgspec.structs.replace(
             self.card.thresholds, **{name: value for name, value in given.items() if value is not None}
         )
@@ -211,8 +218,9 @@ class Predictor:
         `content`: (height, width) of the input without its padding, for networks that ask for it; None = all of it.
         """
         port = self.runtime.inputs[0]
-        batch = port.shape[0] or 1
-        array = tensor.astype(port.dtype, copy=False)
+        single = len(port.shape) == 3  # without a batch axis
+        batch = 1 if single else port.shape[0] or 1
+        array = tensor[0 if single else slice(None)].astype(port.dtype, copy=False)
         if batch > 1:
             array = np.concatenate([array, np.zeros((batch - 1, *array.shape[1:]), array.dtype)])
         inputs: dict[str, NDArray[Any]] = {port.name: array}
@@ -230,6 +238,15 @@ class Predictor:
 
     def __repr__(self) -> str:
         return f"Predictor({self.source!r}, classes={len(self.classes)}, licence={self.licence!r})"
+
+
+def _renamed(card: Card, classes: Sequence[str]) -> Card:
+    """A card with other names; only files that do not say how many classes they know leave their number open."""
+    if len(classes) != len(card.classes) and (card.decode != "pasted" or not classes):
+        raise ValueError(
+            f"Predictor: classes must be {len(card.classes)} names, as the model predicts, got {len(classes)}"
+        )
+    return msgspec.structs.replace(card, classes=tuple(classes))
 
 
 def _pixels(picture: Picture) -> NDArray[np.uint8]:

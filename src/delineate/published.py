@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from delineate import download, models
+from delineate._coco_names import CLASSES, VOC
 from delineate.errors import DownloadError
 from delineate.export import export
 from delineate.export_prompts import export_promptable
 from delineate.modelfile import Preprocess
-from delineate.models._coco_names import CLASSES, VOC
 from delineate.postprocess.decode import Thresholds
 from delineate.prompt import PromptCard
 

@@ -7,6 +7,7 @@ import json
 import colours
 import numpy as np
 import pytest
+from networks import torchvision_detector
 from PIL import Image
 from synthetic import STYLES, nuclei
 
@@ -252,3 +253,16 @@ def test_what_a_text_lacks_is_said(run, spots, tmp_path, monkeypatch, words, mes
     assert ended.code == 2
     assert message in ended.err
     assert not (tmp_path / "out").exists()
+
+
+def test_class_names_of_a_foreign_model(run, pictures, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(torchvision_detector(label=13))
+    (tmp_path / "names.txt").write_text(
+        "\n".join(f"kind {label}" for label in range(1, 14)) + "\n\n", "utf-8"
+    )
+    words = "predict", pictures / "sub", "--model", tmp_path / "model.onnx", "--no-overlays"
+    for given, name in (("coco", "stop sign"), (tmp_path / "names.txt", "kind 13")):
+        ended = run(*words, "--out", tmp_path / "out", "--classes", given)
+        assert ended.code == 0, ended.err
+        assert {row["class"] for row in rows(tmp_path / "out/objects.csv")} == {name}
+    assert run(*words, "--out", tmp_path / "out", "--classes", tmp_path / "absent.txt").code == 2

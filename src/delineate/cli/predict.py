@@ -15,6 +15,7 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
+from delineate._coco_names import CLASSES, GAPS
 from delineate.cli._progress import track
 from delineate.cli._published import ready
 from delineate.cli._text import Named
@@ -69,6 +70,12 @@ def predict_command(
     max_detections: Annotated[
         int | None, Parameter(help="At most so many objects a picture, the best ones.")
     ] = None,
+    classes: Annotated[
+        str | None,
+        Parameter(
+            help="Names of the model's classes: a text file with one a line, or 'coco' for COCO's ids 1 to 90."
+        ),
+    ] = None,
     pixel_size: Annotated[
         str | None,
         Parameter(help="Micrometres per pixel, or width,height of a pixel: measures in micrometres."),
@@ -105,7 +112,8 @@ def predict_command(
         )
     else:
         ready(model or "nuclei", accept_licence, offline=offline)
-        predictor = Predictor(model or "nuclei", score=score, max_detections=max_detections)
+        names = None if classes is None else _class_names(classes)
+        predictor = Predictor(model or "nuclei", score=score, max_detections=max_detections, classes=names)
     if overlays:
         (out / "overlays").mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -144,6 +152,14 @@ def _pixel_sides(text: str) -> tuple[float, float] | None:
     if len(sides) > 2 or not all(0 < side < float("inf") for side in sides):
         return None
     return sides[0], sides[-1]
+
+
+def _class_names(given: str) -> tuple[str, ...]:
+    """Names out of a file, empty lines at its end left out; of COCO's ids, those that mean nothing by number."""
+    if given == "coco":
+        names = iter(CLASSES)
+        return tuple(f"class {label}" if label in GAPS else next(names) for label in range(1, 91))
+    return tuple(line.strip() for line in Path(given).read_text("utf-8-sig").rstrip().splitlines())
 
 
 def _find(images: Iterable[str], overlays: Path) -> tuple[list[Path], list[str]]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from delineate._coco_names import GAPS
 from delineate.modelfile import Preprocess
 from delineate.models._rcnn_heads import Choice
 from delineate.models._rcnn_losses import ANCHORS, PROPOSALS, Sampling
@@ -16,7 +17,6 @@ from delineate.nn.rpn import Limits
 _LIMITS, _TRAINING_LIMITS = Limits(1000, 1000), Limits(2000, 2000)
 _CHOICE = Choice(score=0.05, iou=0.5, detections=100, smallest=1e-2)
 _ANY = 1e-30  # a side that is no longer 0
-_COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # ids below 91 that no category has
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Config:
     def class_channels(self) -> tuple[int, ...]:
         """The channel of each class in the outputs of the heads."""
         if self.coco_ids and self.classes == 80:
-            return tuple(place for place in range(1, 91) if place not in _COCO_GAPS)
+            return tuple(place for place in range(1, 91) if place not in GAPS)
         return tuple(range(1, self.classes + 1) if self.heads.background == "first" else range(self.classes))
 
 

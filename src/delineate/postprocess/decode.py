@@ -22,7 +22,7 @@ from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.postprocess.semantic import semantic
 
-Kind: TypeAlias = Literal["prototypes", "crops", "semantic", "panoptic"]
+Kind: TypeAlias = Literal["prototypes", "crops", "semantic", "panoptic", "pasted"]
 """The functions that read outputs, by name; see `instances`. "panoptic" is `crops` with logits of stuff behind it."""
 
 BINS = 16  # of the distance distribution, per side of a box
@@ -113,6 +113,10 @@ def instances(  # noqa: PLR0913  (what the functions need, together)
     if kind == "semantic":
         del shared["threads"]
         return semantic(outputs, **shared, input_size=input_size)
+    if kind == "pasted":
+        from delineate.postprocess.pasted import pasted  # it needs `crops`
+
+        return pasted(outputs, **shared, input_size=input_size)
     return prototypes(outputs, **shared, input_size=input_size, strides=strides)
 
 
@@ -242,12 +246,31 @@ def crops(
     >>> found.labels, found.masks.areas
     (array([1]), array([16]))
     """
+    boxes, scores, labels, logits = _detections(outputs)
+    order, placed = chosen((boxes, scores, labels), placement, size, thresholds, classes)
+    canvas = _pair("size", size)
+    if logits.shape[1:] == (0, 0):
+        return Instances(canvas, placed, labels[order].astype(np.int64), scores[order])
+    masks = Masks(_core.masks_from_crops(placed, logits[order], canvas, threads))
+    visible = masks.areas > 0
+    order = order[visible]
+    return Instances(canvas, placed[visible], labels[order].astype(np.int64), scores[order], masks[visible])
+
+
+def chosen(
+    detections: Sequence[NDArray[Any]],
+    placement: Placement,
+    size: Sequence[int],
+    thresholds: Thresholds,
+    classes: int,
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Which rows of boxes, scores and labels count, best first, and their boxes (K, 4) clipped to the picture."""
+    boxes, scores, labels = detections
     canvas = _pair("size", size)
     if classes < 1:
         raise ValueError(f"decode.crops: classes must be at least 1, got {classes}")
     if not all(np.isfinite(placement)) or min(placement[:2]) <= 0:
         raise ValueError(f"decode.crops: placement must have positive, finite scales, got {placement}")
-    boxes, scores, labels, logits = _detections(outputs)
     with np.errstate(invalid="ignore"):
         known = np.isfinite(labels) & (labels >= 0) & (labels < classes)
         wanted = known & (scores > thresholds.score) & np.isfinite(boxes).all(1)
@@ -256,13 +279,7 @@ def crops(
     limits = np.array([canvas[1], canvas[0]] * 2, np.float64)
     placed = np.clip(placement.to_picture(boxes[order]), 0, limits).astype(np.float32)
     seen = (placed[:, 2] > placed[:, 0]) & (placed[:, 3] > placed[:, 1])
-    order, placed = order[seen], placed[seen]
-    if logits.shape[1:] == (0, 0):
-        return Instances(canvas, placed, labels[order].astype(np.int64), scores[order])
-    masks = Masks(_core.masks_from_crops(placed, logits[order], canvas, threads))
-    visible = masks.areas > 0
-    order = order[visible]
-    return Instances(canvas, placed[visible], labels[order].astype(np.int64), scores[order], masks[visible])
+    return order[seen], placed[seen]
 
 
 def _detections(outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], ...]:

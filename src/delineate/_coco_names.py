@@ -20,3 +20,6 @@ VOC: tuple[str, ...] = (
     *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """The 20 classes of Pascal VOC, in their order; what torchvision's semantic networks predict."""
+
+GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+"""Ids below 91 that no category of COCO's objects has."""
