@@ -13,11 +13,11 @@ from delineate import models
 from delineate.formats import coco
 from delineate.instances import Instances
 from delineate.masks import Masks
-from delineate.models import Target, _lora
+from delineate.models import Target, _lora, efficient_sam
 from delineate.models.sam import Prompts
 from delineate.train import checkpoint, fit, load_config, prompts
 from delineate.train.config import Prompting
-from delineate.train.data import Pictures
+from delineate.train.data import Canvas, Pictures
 
 SIDE = 128
 
@@ -124,6 +124,10 @@ def test_corrections_lie_where_the_answer_is_wrong():
     points, labels = prompts.correction(found, truth)
     assert labels.tolist() == [1, 0, 1]
     assert points.long()[:2].tolist() == [[3, 2], [0, 5]]
+    inside, positive = prompts.correction(found, truth, negative=False)
+    assert positive.tolist() == [1, 1, 1]
+    assert inside.long()[0].tolist() == [3, 2]
+    assert all(truth[index, row, column] for index, (column, row) in enumerate(inside.long().tolist()))
     column, row = points.long()[2].tolist()
     assert truth[2, row, column]  # all is right: a click inside
 
@@ -255,7 +259,7 @@ def test_the_one_loop_trains_promptable_models(data, tmp_path):
 
 def test_validation_always_asks_the_same(data):
     model = models.build("sam-test").eval()
-    pictures = Pictures(coco.read(data / "train.json"), 1.0, side=SIDE)
+    pictures = Pictures(coco.read(data / "train.json"), 1.0, canvas=Canvas(SIDE))
     torch.manual_seed(1)
     first, state = prompts.validate(model, pictures), torch.get_rng_state()
     torch.manual_seed(1)
@@ -263,8 +267,60 @@ def test_validation_always_asks_the_same(data):
     assert prompts.validate(model, pictures) == first
 
 
-@pytest.mark.parametrize(("family", "kind"), [("sam2", "Sam2"), ("efficient_sam", "EfficientSam")])
-def test_families_that_do_not_learn_are_refused_before_any_file_is_read(tmp_path, family, kind):
-    with pytest.raises(ValueError, match=f"must be of a family that can be trained, got {kind}"):
-        fit(load_config(None, [f"model.name={family}-test", f"data.root={tmp_path}"]), tmp_path / "run")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["model.name=sam2-test"], "must be of a family that can be trained, got Sam2"),
+        (["model.name=efficient_sam-test"], "prompts.feedback must be 0 for EfficientSam, .* got 1.0"),
+        (
+            ["model.name=efficient_sam-test", "prompts.feedback=0"],
+            "prompts.rounds must be at most 5 for EfficientSam, which takes 6 points, got 11",
+        ),
+    ],
+)
+def test_what_is_not_learnt_is_refused_before_any_file_is_read(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        fit(load_config(None, [*settings, f"data.root={tmp_path}"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_family_of_clicks_and_boxes_is_asked_with_nothing_else(monkeypatch):
+    model, images, asked = models.build("efficient_sam-test"), *batch(1)[:1], []
+    targets = batch(1)[1]
+    decode = type(model).decode
+
+    def noted(self, embedding, prompt, corner):
+        asked.append(prompt)
+        return decode(self, embedding, prompt, corner)
+
+    monkeypatch.setattr(type(model), "decode", noted)
+    objects = prompts.choose(targets, 4, 4, images)
+    embedding = model.encode(prompts.normalise(images))
+    answers = prompts.rounds(model, embedding, objects, Prompting(rounds=5, boxes=0.5, feedback=0.0))
+    assert [one.points.shape[1] for one in asked] == [2, 3, 4, 5, 6]
+    assert all(one.masks is None and (one.labels != 0).all() for one in asked)
+    for answer in answers:  # a user sees the best candidate
+        shown = answer.ious[torch.arange(len(answer.ious)), answer.chosen]
+        assert torch.equal(shown, answer.ious[:, 1:].max(1).values)
+
+
+def test_a_family_of_clicks_and_boxes_learns(data, tmp_path):
+    settings = ["model.name=efficient_sam-test", "prompts.feedback=0", "prompts.rounds=2"]
+    best = fit(config(data, *settings), tmp_path / "run")
+    pictures = Pictures(coco.read(data / "train.json"), 1.0, canvas=Canvas(SIDE, efficient_sam.CONVENTIONS))
+    assert pictures[0][0].shape == (SIDE, SIDE, 3)
+    assert pictures[0][1].size == (SIDE, SIDE)
+    _, header = checkpoint.read(best)
+    assert all(0 <= value <= 1 for value in header.metrics.values())
+    assert models.load(best).name == "efficient_sam-test"
+    model = models.build("efficient_sam-test")
+    images, targets = batch(1, objects=2, radius=(18.0, 26.0))
+    optimiser, found = torch.optim.AdamW(model.parameters(), lr=3e-3), []
+    for _ in range(40):
+        torch.manual_seed(0)
+        loss = sum(prompts.losses(model, images, targets, Prompting(rounds=1, feedback=0.0)).values())
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        found.append(loss.item())
+    assert found[-1] < 0.6 * found[0]

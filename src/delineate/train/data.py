@@ -20,7 +20,7 @@ from delineate.instances import Instances
 from delineate.modelfile import Preprocess
 from delineate.models import Target
 from delineate.panoptic import PanopticDataset, PanopticRecord
-from delineate.prompt import fitted
+from delineate.prompt import Conventions
 from delineate.train.config import TrainConfig
 from delineate.train.truth import UNKNOWN, Roles
 from delineate.transforms import (
@@ -41,6 +41,21 @@ class Batch(NamedTuple):
     targets: list[Target]
 
 
+class Canvas(NamedTuple):
+    """How large pictures become for a promptable model.
+
+    >>> Canvas(64).content((50, 100))
+    (32, 64)
+    """
+
+    side: int  # of the input
+    conventions: Conventions = Conventions()
+
+    def content(self, size: Sequence[int]) -> tuple[int, int]:
+        """(height, width) of a picture on it."""
+        return self.conventions.content(size, self.side)
+
+
 class Pictures:
     """Reads the pictures of a dataset and keeps them in memory up to a bound.
 
@@ -48,7 +63,7 @@ class Pictures:
         dataset: Records with pictures and masks.
         gigabytes: The bound on the decoded pictures that are kept.
         preprocess: Its contrast stretch is applied, so that training sees what prediction will see; None for none.
-        side: The longest side is scaled to so many pixels, as promptable models see pictures; 0 = left as it is.
+        canvas: Pictures are scaled as a promptable model sees them; None = left as they are.
         roles: What the classes are to a model that names the class of every pixel: then samples hold all regions,
             those that are no single objects as crowds. None = objects alone, without crowds.
     """
@@ -59,10 +74,10 @@ class Pictures:
         gigabytes: float,
         preprocess: Preprocess | None = None,
         *,
-        side: int = 0,
+        canvas: Canvas | None = None,
         roles: Roles | None = None,
     ) -> None:
-        self.dataset, self._side, self.roles = dataset, side, roles
+        self.dataset, self._canvas, self.roles = dataset, canvas, roles
         self._preprocess = preprocess
         self._left = int(gigabytes * 1e9)
         self._kept: dict[int, NDArray[np.uint8]] = {}
@@ -75,8 +90,8 @@ class Pictures:
             image = read_picture(record)
             if self._preprocess is not None:
                 image = self._preprocess.stretched(image)
-            if self._side:
-                image, _ = resize((image, Instances.empty(record.size)), fitted(record.size, self._side))
+            if self._canvas is not None:
+                image, _ = resize((image, Instances.empty(record.size)), self._canvas.content(record.size))
             if image.nbytes <= self._left:
                 self._left -= image.nbytes
                 self._kept[index] = image

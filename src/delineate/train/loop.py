@@ -31,7 +31,7 @@ from delineate.postprocess.decode import Thresholds
 from delineate.train import checkpoint, prompts, truth
 from delineate.train.checkpoint import AVERAGE, MODEL, OPTIMISER, Average, Header
 from delineate.train.config import TrainConfig
-from delineate.train.data import Batch, Pictures, batches
+from delineate.train.data import Batch, Canvas, Pictures, batches
 from delineate.train.logs import Logs
 from delineate.train.optim import learning_rate, make_optimiser, prepare, set_rate, train_mode
 from delineate.train.truth import Truth
@@ -111,11 +111,11 @@ def fit(
     """
     with torch.device("meta"):
         planned: Any = models.build(config.model.name)
-    prompts.check(planned)
-    side = getattr(planned.config, "side", 0)  # of a promptable model
+    prompts.check(planned, config.prompts)
+    canvas = _canvas(planned)
     learnt, selecting = truth.read(config, planned)
-    train = _pictures(config, learnt, side)
-    val = None if selecting is None else _pictures(config, selecting, side, learnt=False)
+    train = _pictures(config, learnt, canvas)
+    val = None if selecting is None else _pictures(config, selecting, canvas, learnt=False)
     _prepare_folder(folder, config, resume)
     run = _start(config, learnt)
     if resume:
@@ -143,11 +143,18 @@ def fit(
     return folder / "best.safetensors"
 
 
-def _pictures(config: TrainConfig, truth: Truth, side: int, *, learnt: bool = True) -> Pictures:
+def _canvas(model: Any) -> Canvas | None:  # noqa: ANN401
+    """What a promptable model makes of pictures."""
+    if not models.takes_prompts(model):
+        return None
+    return Canvas(model.config.side, models.family(model).CONVENTIONS)
+
+
+def _pictures(config: TrainConfig, truth: Truth, canvas: Canvas | None, *, learnt: bool = True) -> Pictures:
     """The pictures of a dataset; those that are learnt from are seen as prediction sees them."""
-    view = Preprocess(stretch=config.stretch) if learnt or side else None
+    view = Preprocess(stretch=config.stretch) if learnt or canvas else None
     cache = config.data.cache if learnt else config.data.cache / 4
-    return Pictures(truth.dataset, cache, view, side=side, roles=truth.roles)
+    return Pictures(truth.dataset, cache, view, canvas=canvas, roles=truth.roles)
 
 
 def _prepare_folder(folder: Path, config: TrainConfig, resume: bool) -> None:

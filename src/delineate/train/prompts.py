@@ -6,8 +6,9 @@ comes back as a mask prompt; focal and dice loss, the least over the candidates,
 predicted IoU. Truth comes from runs, at the resolution of the decoder.
 
 Departures: the single mask (token 0) and the candidates learn in every round, so that either may be asked for
-with any number of clicks. Truth is the covered share of a cell and not a bit; of the masks that come back some
-are made hard, as drawn and imported ones are.
+with any number of clicks; where a family shows the best candidate only (`settle`), that one learns instead, and
+families that know points inside of objects only are asked with such. Truth is the covered share of a cell and not
+a bit; of the masks that come back some are made hard, as drawn and imported ones are.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from delineate import models
 from delineate.models import Target, _lora
 from delineate.models.sam import Prompts, Sam
-from delineate.prompt import MEAN, STD, prepare
+from delineate.prompt import MEAN, STD
 from delineate.train.config import Prompting
 from delineate.train.data import Pictures
 
@@ -80,21 +81,32 @@ def losses(model: Sam, images: Tensor, targets: Sequence[Target], settings: Prom
     return {name: value / settings.rounds for name, value in sums.items()}
 
 
-def check(model: nn.Module) -> None:
-    """Refuse promptable models of families that do not learn from clicks.
+def check(model: nn.Module, settings: Prompting) -> None:
+    """Refuse promptable models of families that do not learn from clicks, and settings that they could not follow.
 
     Raises:
-        ValueError: The model takes prompts, but has not the prompts of SAM: corrections and masks that come back.
+        ValueError: The model takes prompts, but is none of SAM's kin, or the settings ask for more prompts than it
+            understands.
 
-    >>> check(models.build("mobile_sam-test"))
+    >>> check(models.build("mobile_sam-test"), Prompting())
     """
     if not models.takes_prompts(model):
         return
-    conventions = models.family(model).CONVENTIONS
-    if not (isinstance(model, Sam) and conventions.negative and conventions.masks):
+    if not isinstance(model, Sam):
         raise ValueError(
             f"train: model must be of a family that can be trained, got {type(model).__name__}. "
-            "Of the promptable ones, sam and mobile_sam can."
+            "Of the promptable ones, sam, mobile_sam and efficient_sam can."
+        )
+    conventions, kind = models.family(model).CONVENTIONS, type(model).__name__
+    if settings.feedback and not conventions.masks:
+        raise ValueError(
+            f"train: prompts.feedback must be 0 for {kind}, which knows no masks as prompts, got "
+            f"{settings.feedback}. Set prompts.feedback=0."
+        )
+    if conventions.points is not None and settings.rounds >= conventions.points:
+        raise ValueError(
+            f"train: prompts.rounds must be at most {conventions.points - 1} for {kind}, which takes "
+            f"{conventions.points} points, got {settings.rounds}. Set prompts.rounds={conventions.points - 1}."
         )
 
 
@@ -161,14 +173,16 @@ def rounds(
         corner: First cell of the embedding on the canvas, row and column.
     """
     truth, stride = objects.truth, model.config.side // (4 * model.config.cells)
+    conventions = models.family(model).CONVENTIONS
     embedding = embedding[objects.pictures]
     shift = torch.tensor([corner[1], corner[0]], device=truth.device) * model.config.patch
     points, labels = first_prompts(truth, settings.boxes)
-    still = torch.randint(1, settings.rounds, ()).item() if settings.rounds > 3 else 0
+    repeats = conventions.masks and settings.rounds > 3
+    still = torch.randint(1, settings.rounds, ()).item() if repeats else 0
     masks, made = None, []
     for number in range(settings.rounds):
         asked = Prompts((points * stride - 0.5 + shift).float(), labels, masks)
-        logits, ious = model.decode(embedding, asked, corner)
+        logits, ious = model.settle(model.decode(embedding, asked, corner))
         logits, ious = logits.float(), ious.float()
         chosen = ious[:, 1:].argmax(1) + 1 if number == 0 else torch.zeros_like(labels[:, 0])
         made.append(Answers(logits, ious, chosen))
@@ -176,12 +190,12 @@ def rounds(
         if number + 1 == settings.rounds or number + 1 == still:  # a round in which only the mask comes back
             masks = last[:, None]
             continue
-        click, sign = correction(last > 0, truth > 0.5)
+        click, sign = correction(last > 0, truth > 0.5, negative=conventions.negative)
         points, labels = torch.cat((points, click[:, None]), 1), torch.cat((labels, sign[:, None]), 1)
         hard = torch.where(last > 0, 10.0, -10.0)
         made_hard = torch.rand(len(last), 1, 1, device=last.device) < _HARD
         masks = torch.where(made_hard, hard, last)[:, None]
-        if torch.rand(()).item() >= settings.feedback:
+        if torch.rand(()).item() >= settings.feedback or not conventions.masks:
             masks = None
     return made
 
@@ -218,17 +232,18 @@ def first_prompts(truth: Tensor, boxes: float) -> tuple[Tensor, Tensor]:
     return torch.where(boxed[:, None, None], corners, clicks), labels
 
 
-def correction(found: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def correction(found: Tensor, truth: Tensor, *, negative: bool = True) -> tuple[Tensor, Tensor]:
     """A click anywhere in what is wrong; inside the object where nothing is.
 
     Args:
         found: (P, h, w) bool, the answer.
         truth: (P, h, w) bool.
+        negative: Whether what is too much counts, so that clicks may lie outside.
 
     Returns:
         Points (P, 2) x, y in cells; labels (P,): 1 where the object was missed, else 0.
     """
-    wrong = found ^ truth
+    wrong = found ^ truth if negative else truth & ~found
     region = torch.where(wrong.flatten(1).any(1)[:, None, None], wrong, truth)
     points = _anywhere(region)
     column, row = points.long().unbind(1)
@@ -308,13 +323,14 @@ def validate(model: Sam, pictures: Pictures) -> dict[str, float]:
         "box_iou" for a box; nan without objects.
     """
     stride, side = model.config.side // (4 * model.config.cells), model.config.side
+    conventions = models.family(model).CONVENTIONS
     device = next(model.parameters()).device
     found: dict[str, list[Tensor]] = {"click_iou": [], "clicks3_iou": [], "box_iou": []}
     with torch.random.fork_rng(devices=[]), _plain_attention(device):
         torch.manual_seed(0)
         for index in range(len(pictures.dataset)):
             image, instances = pictures[index]
-            pixels = torch.from_numpy(prepare(image, side)[0]).to(device)
+            pixels = torch.from_numpy(conventions.prepare(image, side)).to(device)
             masks = None if instances.masks is None else instances.masks.translate(0, 0, (side, side))
             target = Target(torch.tensor(instances.boxes), torch.tensor(instances.labels), masks)
             objects = choose([target], stride, 8, pixels)
