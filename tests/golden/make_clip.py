@@ -72,8 +72,12 @@ def export(model, name, arguments, inputs, output):
     onnx.save(proto, path)
 
 
-def main():
-    HERE.mkdir(exist_ok=True)
+def processor():
+    return CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+
+
+def tiny():
+    """The model and its tokenizer."""
     words, count = tokenizer()
     small = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = CLIPConfig(
@@ -93,9 +97,15 @@ def main():
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)  # no plain ones and zeros
-    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return model, words
+
+
+def main():
+    HERE.mkdir(exist_ok=True)
+    model, words = tiny()
+    prepare = processor()
     encoded = words(TEXTS, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
-    pixels = [processor(picture(*size), return_tensors="pt")["pixel_values"] for size in SIZES]
+    pixels = [prepare(picture(*size), return_tensors="pt")["pixel_values"] for size in SIZES]
     with torch.no_grad():
         texts = Half(model, "text")(encoded["input_ids"], encoded["attention_mask"])
         pictures = Half(model, "image")(torch.cat(pixels))
@@ -106,7 +116,7 @@ def main():
     export(model, "vision", (pixels[0],), ["pixel_values"], "image_embeds")
     words.backend_tokenizer.save(str(HERE / "tokenizer.json"))
     kept = ("size", "crop_size", "do_center_crop", "resample", "image_mean", "image_std", "rescale_factor")
-    recipe = {name: value for name, value in processor.to_dict().items() if name in kept}
+    recipe = {name: value for name, value in prepare.to_dict().items() if name in kept}
     (HERE / "preprocessor_config.json").write_text(json.dumps(recipe, default=int))
     corners = [[float(x) for x in one[0, :, [0, 0, -1], [0, -1, 13]].flatten()] for one in pixels]
     expected = {
