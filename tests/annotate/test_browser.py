@@ -308,6 +308,9 @@ def test_two_tabs(blank, running, context):
     second.tab.click("text=Add mine to theirs")
     second.until("delineate.sheet.items.length === 2")
     second.saved()
+    first.tab.bring_to_front()
+    first.js("void window.dispatchEvent(new Event('focus'))")  # a tab that is looked at again is up to date
+    first.until("delineate.sheet.items.length === 2")
     assert first.problems + second.problems == []
     server.end()
     assert len(on_disk(blank)["a.png"]) == 2
@@ -338,12 +341,16 @@ def test_a_server_that_is_killed_and_comes_back(blank, process, context):
     page.drag((20, 60), (60, 60))
     page.until("document.getElementById('state').textContent === 'Not saved'")
     again = process(blank, server.port)  # the tab goes on by itself
-    page.tab.wait_for_selector("text=The picture was changed elsewhere")
-    page.tab.click("text=Add mine to theirs")
-    page.until("delineate.sheet.items.length === 2")
     page.saved()
+    page.press("Control+z")  # also what the former server was told can be undone
+    page.press("Control+z")
+    page.until("delineate.sheet.items.length === 0")
+    page.press("Control+Shift+z")
+    page.until("delineate.sheet.items.length === 1")
+    page.saved()
+    assert page.problems == []
     again.end()
-    assert len(on_disk(blank)["a.png"]) == 2
+    assert len(on_disk(blank)["a.png"]) == 1
 
 
 def test_many_objects_and_a_large_picture(tmp_path, running, context):
@@ -385,3 +392,120 @@ def test_an_empty_folder_and_a_damaged_picture_say_so(tmp_path, running, context
     context.clear_cookies()
     tab.goto(address.partition("?")[0])
     tab.wait_for_selector("text=open the address that the server printed")
+
+
+class Slow:
+    """Looks at a picture until it is let; answers with squares."""
+
+    name, kind = "slow", "promptable"
+
+    def __init__(self):
+        self.gate, self.asked = threading.Event(), []
+
+    def encode(self, image):
+        self.gate.wait(30)
+        return image.shape[:2]
+
+    def answer(self, encoded, prompt):
+        self.asked.append(prompt.points.round().astype(int).tolist())
+        if prompt.labels[-1] == 0 and len(prompt.labels) == 2:
+            return Instances.empty(encoded, scored=True)
+        return Instances.of(Masks.from_boxes([[*prompt.points[0] - 4, *prompt.points[-1] + 4]], encoded))
+
+
+def test_clicks_wait_while_the_model_looks_at_the_picture(blank, running, context):
+    engine = Slow()
+    page = Page.__new__(Page)
+    page.tab, page.problems = context.new_page(), []
+    page.tab.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.tab.goto(running(blank, engine).address)
+    page.until("window.delineate?.sheet && delineate.tool && delineate.engineSays")
+    page.click(30, 30)
+    page.click(70, 60)
+    page.tab.wait_for_selector("text=slow is looking at the picture… Your click is answered then.")
+    engine.gate.set()
+    page.until("delineate.tool.candidates.length === 1 && !delineate.tool.pending")
+    assert engine.asked == [[[30, 30], [70, 60]]]  # one request for both
+    page.tab.keyboard.down("Shift")
+    page.click(90, 80)
+    page.tab.keyboard.up("Shift")
+    page.press("Backspace")  # back to two points
+    page.until("!delineate.tool.pending")
+    page.press("Enter")
+    page.until("delineate.sheet.items.length === 1")
+    page.tab.keyboard.down("Shift")
+    page.click(90, 80)  # the model has nothing for it
+    page.tab.keyboard.up("Shift")
+    page.until("!delineate.tool.pending")
+    page.press("Escape")
+    page.tab.click("text=Add at once")
+    for x in (20, 60, 100):  # quicker than the model: three objects, not one
+        page.click(x, 20)
+    page.until("delineate.sheet.items.length === 4 && !delineate.tool.pending")
+    page.saved()
+    assert sorted(engine.asked[-3:]) == [[[20, 20]], [[60, 20]], [[100, 20]]]
+    assert page.problems == []
+
+
+def test_all_of_it_without_a_mouse(blank, running, context):
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(blank / "b.png")
+    coco.write(Dataset([], [f"class {n}" for n in range(30)]), blank / "annotations.json")
+    engine = Slow()
+    engine.gate.set()
+    page = Page(context, running(blank, engine).address)
+    unnamed = (
+        "[...document.querySelectorAll('button, input, select, [role=listbox]')].filter((one) => "
+        "!(one.getAttribute('aria-label') || one.labels?.length || one.textContent.trim() || one.hidden))"
+        ".map((one) => one.id)"
+    )
+    assert page.js(unnamed) == []
+    assert page.js("document.querySelectorAll('#classes [tabindex=\"0\"]').length") == 1  # not thirty
+    page.press("l")
+    page.tab.keyboard.type("s 17")
+    page.press("Enter")
+    assert page.js("delineate.label") == 17
+    page.press("ArrowRight", "ArrowDown", "x")
+    page.until("delineate.tool.candidates.length === 1")
+    page.press("Enter")
+    page.until("delineate.sheet.items.length === 1")
+    page.press("p")  # X held down drags
+    for key in ("ArrowLeft", "ArrowUp", "ArrowRight"):
+        page.press("x", *[key] * 9)
+    page.press("Enter")
+    page.until("delineate.sheet.items.length === 2")
+    page.tab.focus("#classes .class[tabindex='0']")
+    page.press("ArrowDown", "F2")
+    page.tab.wait_for_selector("#class-dialog[open]")
+    page.tab.keyboard.type("renamed")
+    page.press("Enter")
+    page.until("delineate.folder.classes[18] === 'renamed' && !document.querySelector('dialog[open]')")
+    assert page.js("delineate.sheet.items.map((item) => item.label)") == [
+        17,
+        17,
+    ]  # a new name, not a new class
+    page.js("void document.getElementById('stage').focus()")
+    page.press("Control+a", "Control+c", "Shift+H")
+    assert page.tab.is_hidden("#hidden")  # there are no others
+    page.press("Escape", ".")
+    page.until("delineate.sheet.number === 1")
+    page.press("Control+v")  # a smaller picture: what lies outside is cut off
+    page.until("delineate.sheet.items.length > 0")
+    page.js("delineate.select([delineate.sheet.items[0].uid])")
+    page.press("h")
+    page.tab.wait_for_selector("text=All masks are hidden")
+    page.tab.click("#hidden")
+    assert page.tab.is_hidden("#hidden")
+    page.press("d")  # nothing behind it: it goes on at the start
+    page.until("delineate.sheet.number === 0")
+    page.press("d")
+    page.tab.wait_for_selector("text=All pictures of this list are done.")
+    page.press("d")  # never takes it back
+    page.until("!delineate.finishing")
+    assert page.js("delineate.folder.pictures.map((entry) => entry[2])") == [True, True]
+    page.press("/")
+    page.tab.keyboard.type("nothing like it")
+    page.tab.wait_for_selector("text=No picture fits.")
+    page.press("Escape")
+    assert page.js("document.activeElement.id") == "stage"
+    page.saved()
+    assert page.problems == []

@@ -203,7 +203,8 @@ class Service:
             self._engine(request.query.get("engine", self.engines[0].name)),
             self.gallery.version(number),
         )
-        sessions.prepare(number, version)
+        if sessions.state(number, version) == "none":  # one that failed is not tried again by looking
+            sessions.prepare(number, version)
         state = sessions.state(number, version)
         return _json({"state": state, "revision": self.store.revision(number), "problem": self.store.problem})
 

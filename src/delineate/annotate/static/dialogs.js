@@ -5,10 +5,10 @@ import { element } from "./lists.js";
 
 const KEYS = [
   ["Tools", [["V", "choose objects"], ["C", "click or box: the model draws"], ["B", "brush"], ["E", "eraser"], ["P", "polygon"], ["N", "move corners"]]],
-  ["While drawing", [["Enter", "take it, close the polygon"], ["Esc", "drop it, choose nothing"], ["Tab", "another answer to a click"], ["Shift-click", "not this"], ["[ ]", "brush size"], ["Alt", "brush erases"]]],
-  ["Objects", [["1 … 0", "class"], ["+", "add a class"], ["Del", "delete"], ["J", "join the selected"], ["Shift+↑ ↓", "to the front, to the back"], ["Ctrl+A", "choose all"]]],
-  ["View", [["Wheel", "zoom (or pinch)"], ["Space-drag", "move the picture"], ["F", "fit"], ["Z", "zoom to the selected"], ["H", "hide all masks"], ["O", "outlines only"]]],
-  ["Pictures", [["D", "done, next picture"], [", .", "previous, next"], ["G", "find objects"], ["Ctrl+Z", "undo"], ["Ctrl+Shift+Z", "redo"], ["?", "this help"]]],
+  ["While drawing", [["Enter", "take it, close the polygon"], ["Esc", "drop it, choose nothing"], ["Tab", "another answer to a click"], ["Shift-click", "not this"], ["[ ]", "brush size"], ["Alt", "brush erases"], ["← ↑ → ↓", "a pointer without a mouse (Alt: finer)"], ["X", "press it, hold it to drag"]]],
+  ["Objects", [["1 … 0", "class"], ["L", "find a class"], ["+", "add a class"], ["F2", "rename the class"], ["Del", "delete"], ["J", "join the selected"], ["Shift+↑ ↓", "to the front, to the back"], ["Ctrl+A", "choose all"], ["Ctrl+C", "copy"], ["Ctrl+V", "put in, here or in another picture"]]],
+  ["View", [["Wheel", "zoom (or pinch)"], ["Space-drag", "move the picture"], ["F", "fit"], ["Z", "zoom to the selected"], ["- =", "zoom out, in"], ["H", "hide all masks"], ["Shift+H", "hide all but the selected"], ["O", "outlines only"], ["R", "light and contrast as they are"]]],
+  ["Pictures", [["D", "done, next picture"], [", .", "previous, next"], ["Shift+.", "next that is to do"], ["/", "search"], ["G", "find objects"], ["Ctrl+Z", "undo"], ["Ctrl+Shift+Z", "redo"], ["?", "this help"]]],
 ];
 
 const TITLES = {
@@ -39,7 +39,7 @@ function show(id, title, ...content) {
 
 export function help() {
   const groups = KEYS.map(([title, rows]) =>
-    element("section", {}, element("h3", {}, title), element("dl", {}, ...rows.flatMap(([keys, what]) => [element("dt", {}, ...keys.split(/(?<=\S) (?=\S)/).map((key) => element("kbd", {}, key))), element("dd", {}, what)]))),
+    element("section", {}, element("h3", {}, title), element("dl", {}, ...rows.flatMap(([keys, what]) => [element("dt", {}, ...keys.split(" ").map((key) => element("kbd", {}, key))), element("dd", {}, what)]))),
   );
   show("help-dialog", "Keys", element("div", { class: "keys" }, ...groups));
 }
@@ -81,7 +81,11 @@ export function askName(title, given = "") {
       name = field.value.trim() || null;
       dialog.close();
     };
-    field.addEventListener("keydown", (event) => event.key === "Enter" && take());
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault(); // else it would press what has the focus next
+      take();
+    });
     const form = element("div", { class: "field" }, field, element("button", { class: "main", onclick: take }, "OK"));
     const dialog = show("class-dialog", title, form);
     dialog.addEventListener("close", () => resolve(name), { once: true });
@@ -100,7 +104,7 @@ export function conflict(count, choose) {
   const dialog = show(
     "conflict-dialog",
     "The picture was changed elsewhere",
-    element("p", {}, `Another tab or person saved this picture since you opened it, or the server was started anew. ${mine} of yours ${count === 1 ? "is" : "are"} not saved yet.`),
+    element("p", {}, `Another tab or person saved this picture since you opened it. ${mine} of yours ${count === 1 ? "is" : "are"} not saved yet.`),
     element("div", { class: "row end" }, element("button", { onclick: pick(false) }, "Show theirs, drop mine"), element("button", { class: "main", onclick: pick(true) }, "Add mine to theirs")),
   );
   dialog.oncancel = (event) => event.preventDefault();

@@ -3,6 +3,10 @@
 import * as dialogs from "./dialogs.js";
 
 const by = (id) => document.getElementById(id);
+const SIDES = [
+  ["show-list", "list-side"],
+  ["show-panel", "panel-side"],
+];
 const TOOLS = { v: "select", c: "click", b: "brush", e: "eraser", p: "polygon", n: "points" };
 
 export function listen(app) {
@@ -10,7 +14,13 @@ export function listen(app) {
   wheel(app, by("stage"));
   buttons(app);
   window.addEventListener("keydown", (event) => keys(app, event));
-  window.addEventListener("keyup", (event) => event.key === " " && by("stage").classList.remove("panning"));
+  window.addEventListener("keyup", (event) => {
+    if (event.key === " ") by("stage").classList.remove("panning");
+    if (event.key.toLowerCase() === "x") app.aim.release();
+  });
+  window.addEventListener("blur", () => by("stage").classList.remove("panning"));
+  document.addEventListener("visibilitychange", () => app.refresh());
+  window.addEventListener("focus", () => app.refresh());
   window.addEventListener("beforeunload", (event) => app.unsaved.size && event.preventDefault());
 }
 
@@ -25,7 +35,9 @@ function pointer(app, stage) {
   const onCanvas = (event) => event.target === stage || event.target.tagName === "CANVAS";
 
   stage.addEventListener("pointerdown", (event) => {
-    if (!onCanvas(event) || !app.sheet) return;
+    if (!onCanvas(event)) return;
+    closeSides();
+    if (!app.sheet) return;
     event.preventDefault(); // the focus is moved here, not by the browser
     stage.focus({ preventScroll: true });
     stage.setPointerCapture(event.pointerId);
@@ -41,8 +53,8 @@ function pointer(app, stage) {
   stage.addEventListener("pointermove", (event) => {
     if (!app.sheet) return;
     const here = point(event);
-    const [x, y] = here.at.map(Math.floor);
-    by("place").textContent = x >= 0 && y >= 0 && x < app.sheet.width && y < app.sheet.height ? `${x}, ${y}` : "";
+    app.aim.hide();
+    app.tellPlace(here.at);
     if (fingers.has(event.pointerId) && fingers.size > 1) {
       pinch(app, fingers, event.pointerId, here.screen);
     } else if (pan) {
@@ -118,12 +130,27 @@ function buttons(app) {
   on("remove", () => app.remove());
   on("done", () => app.done());
   on("hide", () => hide(app));
-  for (const [button, side] of [
-    ["show-list", "list-side"],
-    ["show-panel", "panel-side"],
-  ]) {
-    on(button, () => by(button).setAttribute("aria-expanded", String(by(side).classList.toggle("open"))));
+  on("hidden", () => app.showAll());
+  for (const [button, side] of SIDES) {
+    on(button, () => {
+      const open = !by(side).classList.contains("open");
+      closeSides();
+      by(side).classList.toggle("open", open);
+      by(button).setAttribute("aria-expanded", String(open));
+      if (open) by(side).querySelector(".rows").focus();
+    });
   }
+}
+
+/** In a narrow window the lists lie over the picture. */
+export function closeSides() {
+  let closed = false;
+  for (const [button, side] of SIDES) {
+    closed ||= by(side).classList.contains("open");
+    by(side).classList.remove("open");
+    by(button).setAttribute("aria-expanded", "false");
+  }
+  return closed;
 }
 
 function undo(app) {
@@ -140,11 +167,15 @@ function fit(app) {
   app.viewChanged();
 }
 
+function zoom(app, factor) {
+  app.view.zoom(factor);
+  app.viewChanged();
+}
+
 function hide(app) {
   const { shown } = app.painter;
   shown.hidden = !shown.hidden;
-  by("hide").setAttribute("aria-pressed", String(shown.hidden));
-  app.painter.changed();
+  app.hiddenChanged();
 }
 
 function outlines(app) {
@@ -157,10 +188,18 @@ function outlines(app) {
 
 function keys(app, event) {
   const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "range" && event.target.type !== "checkbox";
-  if (typing || document.querySelector("dialog[open]") || !app.folder) return;
+  if (document.querySelector("dialog[open]") || !app.folder) return;
+  if (typing) {
+    if (event.key === "Escape") {
+      closeSides();
+      by("stage").focus({ preventScroll: true });
+    }
+    return;
+  }
   const onControl = /^(BUTTON|INPUT)$/.test(event.target.tagName);
   if ((event.key === "Enter" || event.key === "Tab" || event.key === " ") && onControl) return;
-  if (command(app, event) || app.tool?.key?.(event) || plain(app, event)) event.preventDefault();
+  const onStage = event.target === by("stage") || event.target === document.body;
+  if (command(app, event) || app.tool?.key?.(event) || (onStage && app.aim.key(event)) || plain(app, event)) event.preventDefault();
 }
 
 function command(app, event) {
@@ -169,6 +208,8 @@ function command(app, event) {
   if (key === "z") (event.shiftKey ? redo : undo)(app);
   else if (key === "y") redo(app);
   else if (key === "a" && app.sheet) app.select(app.sheet.items.filter((item) => !item.hidden).map((item) => item.uid));
+  else if (key === "c" && !String(getSelection())) app.copies.take();
+  else if (key === "v") app.copies.put();
   else return key === "s"; // everything is saved already
   return true;
 }
@@ -186,22 +227,29 @@ function plain(app, event) {
 const ACTIONS = {
   " ": () => by("stage").classList.add("panning"),
   "+": (app) => app.nameClass(),
+  "-": (app) => zoom(app, 1 / 1.3),
+  "=": (app) => zoom(app, 1.3),
+  "/": () => by("search").focus(),
+  ">": (app) => app.step(1, true),
+  l: () => (by("class-search").hidden ? by("classes").querySelector(".class")?.focus() : by("class-search").focus()),
+  r: (app) => app.plainLight(),
   "?": () => dialogs.help(),
   "[": (app) => app.resize(app.options.size / 1.25 - 0.5),
   "]": (app) => app.resize(app.options.size * 1.25 + 0.5),
   ",": (app) => app.step(-1),
-  ".": (app) => app.step(1),
+  ".": (app, event) => app.step(1, event.shiftKey),
+  ":": (app) => app.step(1, true), // where Shift and the point give this
   ArrowUp: (app, event) => event.shiftKey && app.selected.size ? app.reorder(1) : false,
   ArrowDown: (app, event) => event.shiftKey && app.selected.size ? app.reorder(-1) : false,
   Backspace: (app) => app.remove(),
   Delete: (app) => app.remove(),
   Escape: (app) => {
-    if (!app.tool.cancel()) app.select([]);
+    if (!closeSides() && !app.tool.cancel()) app.select([]);
   },
-  d: (app) => app.done(),
+  d: (app) => app.done(true),
   f: fit,
   g: (app) => app.find(),
-  h: hide,
+  h: (app, event) => (event.shiftKey ? app.isolate() : hide(app)),
   j: (app) => app.join(),
   o: outlines,
   z: (app) => {

@@ -7,6 +7,7 @@ export class List {
     this.height = height;
     this.make = make;
     this.count = 0;
+    this.rows = new Map(); // by position: what stays in sight stays as it is
     this.space = document.createElement("div");
     this.space.className = "space";
     box.append(this.space);
@@ -19,6 +20,7 @@ export class List {
     this.count = count;
     this.space.style.height = `${count * this.height}px`;
     this.from = this.to = -1;
+    this.rows.clear();
     this.paint();
   }
 
@@ -28,14 +30,22 @@ export class List {
     const to = Math.min(Math.ceil((this.box.scrollTop + this.box.clientHeight) / this.height) + spare, this.count);
     if (from === this.from && to === this.to) return;
     [this.from, this.to] = [from, to];
-    const rows = [];
+    const rows = new Map();
     for (let n = from; n < to; n++) {
-      const row = this.make(n);
+      const row = this.rows.get(n) ?? this.make(n);
       row.style.transform = `translateY(${n * this.height}px)`;
       row.style.height = `${this.height}px`;
-      rows.push(row);
+      rows.set(n, row);
     }
-    this.space.replaceChildren(...rows);
+    this.rows = rows;
+    this.space.replaceChildren(...rows.values());
+  }
+
+  /** Where a key leads from a position; null if it is none that moves. */
+  target(key, at) {
+    const page = Math.max(Math.floor(this.box.clientHeight / this.height) - 1, 1);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: this.count - 1 }[key];
+    return to === undefined || !this.count ? null : Math.min(Math.max(to, 0), this.count - 1);
   }
 
   /** Scroll so far that a row is seen. */

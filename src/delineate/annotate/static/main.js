@@ -4,7 +4,7 @@ import { Failure, get, post } from "./api.js";
 import { ofClass } from "./colours.js";
 import * as dialogs from "./dialogs.js";
 import { furnish, icon } from "./icons.js";
-import { listen } from "./input.js";
+import { closeSides, listen } from "./input.js";
 import { element } from "./lists.js";
 import { union } from "./mask.js";
 import { Brush } from "./paint.js";
@@ -12,6 +12,8 @@ import { Painter } from "./painter.js";
 import { Classes, Objects, Pictures } from "./panels.js";
 import { Click, Select } from "./pick.js";
 import { Points, Polygon } from "./polygons.js";
+import { Aim } from "./aim.js";
+import { Copies, named } from "./copies.js";
 import { settings } from "./settings.js";
 import { Sheet, newUid } from "./sheet.js";
 import { View } from "./view.js";
@@ -33,11 +35,13 @@ class App {
     this.pictures = new Pictures(this);
     this.classes = new Classes(this);
     this.objects = new Objects(this);
+    this.aim = this.painter.aim = new Aim(this);
+    this.copies = new Copies(this);
     settings(this);
     this.showTools();
     listen(this);
     await this.reload();
-    const wanted = this.folder.pictures.findIndex(([name]) => name === decodeURIComponent(location.hash.slice(1)));
+    const wanted = this.folder.pictures.findIndex(([name]) => `#${encodeURIComponent(name)}` === location.hash);
     const open = this.folder.pictures.findIndex(([, , done]) => !done);
     if (this.folder.pictures.length) await this.open(wanted >= 0 ? wanted : Math.max(open, 0));
     else this.nothing("There are no pictures in this folder.", "Put PNG, JPEG or TIFF files into it and start again.");
@@ -48,7 +52,6 @@ class App {
     this.folder = await get("/api/folder");
     const known = this.folder.engines.find(({ name }) => name === this.engine?.name);
     if (!known) this.chooseEngine(this.folder.engines[0]);
-    document.title = `${this.folder.name} · delineate`;
     by("find").disabled = !this.folder.model;
     by("find").title = `Let the model ${this.folder.model ?? ""} find the objects of this picture (G)`;
     this.pictures.update();
@@ -58,7 +61,7 @@ class App {
 
   /** Show a picture; edits of the former one go on being saved. */
   async open(number) {
-    if (number === this.number || !this.folder.pictures[number]) return;
+    if ((number === this.number && this.sheet) || !this.folder.pictures[number]) return;
     this.tool?.cancel();
     const mine = (this.opening = (this.opening || 0) + 1);
     this.number = number;
@@ -66,21 +69,26 @@ class App {
     history.replaceState(null, "", `#${encodeURIComponent(name)}`);
     by("name").textContent = name;
     by("name").title = name;
+    document.title = `${name} · ${this.folder.name} · delineate`;
+    closeSides();
     this.pictures.follow();
     by("stage").classList.add("loading");
+    const slow = setTimeout(() => this.showEngine("Opening the picture…"), 250);
     try {
       await this.unsaved.get(number)?.sending; // edits of it that are still on their way
       const content = await get(`/api/pictures/${number}?engine=${encodeURIComponent(this.engine.name)}`);
-      const image = new Image();
-      image.src = `/api/pictures/${number}/view?v=${content.version}`;
-      await image.decode();
+      const image = await pictureAt(`/api/pictures/${number}/view?v=${content.version}`);
       if (mine !== this.opening) return;
       this.take(new Sheet(content), image);
     } catch (error) {
       if (mine !== this.opening) return;
       this.nothing("This picture cannot be shown.", error instanceof Failure ? error.message : "It could not be decoded.");
     } finally {
-      if (mine === this.opening) by("stage").classList.remove("loading");
+      clearTimeout(slow);
+      if (mine === this.opening) {
+        by("stage").classList.remove("loading");
+        this.showEngine("");
+      }
     }
   }
 
@@ -96,35 +104,47 @@ class App {
     sheet.addEventListener("conflict", () => this.conflict(sheet));
     this.painter.show(sheet, image);
     this.itemsChanged();
+    this.hiddenChanged();
     this.showState(sheet);
     this.viewChanged();
     this.showHint();
     this.tool?.selection?.();
-    this.watchEngine();
+    this.watching = this.watchEngine();
   }
 
   nothing(title, text) {
     this.sheet = null;
+    this.selected.clear();
+    this.tool?.cancel();
     this.painter.show(null, null);
     this.objects.update();
     this.showHistory();
     this.showHint();
-    by("engine").hidden = true;
+    this.showEngine("");
+    by("hidden").hidden = true;
     by("state").textContent = "";
     by("empty").hidden = false;
     by("empty").replaceChildren(element("h2", {}, title), element("p", { class: "dim" }, text));
   }
 
-  /** Say that the model is still looking at the picture. */
+  /** What goes on above the picture: it is opened, or the model looks at it and clicks wait for that. */
+  showEngine(text = this.engineSays ?? "") {
+    this.engineSays = text;
+    const waiting = text && this.tool?.pending;
+    const clicks = waiting === 1 ? "Your click is answered then." : `${waiting} clicks are answered then.`;
+    by("engine").hidden = !text;
+    by("engine").classList.toggle("failed", text.includes("failed"));
+    by("engine").textContent = waiting ? `${text} ${clicks}` : text;
+  }
+
+  /** Say that the model is still looking at the picture; ends when it can answer. */
   async watchEngine() {
     const { sheet, engine } = this;
-    const pill = by("engine");
     const say = { encoding: `${engine.name} is looking at the picture…`, none: "", ready: "", failed: `${engine.name} failed on this picture.` };
-    for (let pause = 120; sheet; pause = Math.min(pause * 1.4, 1500)) {
+    for (let pause = 120; sheet; pause = Math.min(pause * 1.3, this.tool?.pending ? 200 : 800)) {
       const { state } = await get(`/api/pictures/${sheet.number}/status?engine=${encodeURIComponent(engine.name)}`).catch(() => ({ state: "none" }));
       if (sheet !== this.sheet || engine !== this.engine) return;
-      pill.hidden = !say[state];
-      pill.textContent = say[state];
+      this.showEngine(say[state]);
       if (state !== "encoding") return;
       await new Promise((done) => setTimeout(done, pause));
     }
@@ -137,32 +157,42 @@ class App {
     if (!this.sheet) return;
     this.tool?.cancel();
     this.showOptions();
-    this.watchEngine();
+    this.watching = this.watchEngine();
   }
 
   step(by_, onlyOpen = false) {
     const { shown } = this.pictures;
-    let at = shown.indexOf(this.number) + by_;
-    while (onlyOpen && this.folder.pictures[shown[at]]?.[2]) at += by_;
-    if (shown[at] !== undefined) this.open(shown[at]);
-    else if (onlyOpen) this.say("All pictures of this list are done.", "good");
+    const at = shown.indexOf(this.number);
+    if (!onlyOpen) {
+      if (shown[at + by_] !== undefined) this.open(shown[at + by_]);
+      return;
+    }
+    const order = [...shown.slice(at + 1), ...shown.slice(0, Math.max(at, 0))]; // from the end it goes on at the start
+    const next = order.find((number) => !this.folder.pictures[number][2]);
+    if (next !== undefined) this.open(next);
+    else if (this.folder.pictures[this.number]?.[2]) this.say("All pictures of this list are done.", "good");
+    else this.say("This is the last one to do.", "note");
   }
 
-  async done() {
+  /** The picture is done, or is not after all; the key never takes back. */
+  async done(key = false) {
     const { sheet } = this;
-    if (!sheet) return;
-    await this.tool?.accept?.();
+    if (!sheet || sheet.number !== this.number || this.finishing) return; // another one is being opened
+    this.finishing = true;
     const entry = this.folder.pictures[sheet.number];
+    const done = key || !entry[2];
     try {
+      await this.tool?.accept?.();
       await sheet.sending;
-      await post(`/api/pictures/${sheet.number}/review`, { done: !entry[2] });
-      entry[2] = !entry[2];
-      this.pictures.follow();
+      if (done !== entry[2]) await post(`/api/pictures/${sheet.number}/review`, { done });
+      entry[2] = done;
       this.showDone();
-      if (entry[2]) this.step(1, true);
+      if (done && sheet.number === this.number) this.step(1, true);
+      this.pictures.update();
     } catch (error) {
       this.say(error.message, "bad");
     }
+    this.finishing = false;
   }
 
   // Objects
@@ -214,12 +244,12 @@ class App {
   }
 
   /** A new object of the chosen class; the class "object" is made where there is none. */
-  async addObject(mask, { select }) {
+  async addObject(mask, { select, label = this.label }) {
     const { sheet } = this;
     if (!this.folder.classes.length && !(await this.addClass("object"))) return;
     const uid = newUid();
-    sheet.edit([{ op: "put", uid, label: this.label, counts: mask.text }]);
-    this.select(select ? [uid] : []);
+    sheet.edit([{ op: "put", uid, label, counts: mask.text }]);
+    if (sheet === this.sheet) this.select(select ? [uid] : []);
   }
 
   relabel(label) {
@@ -231,8 +261,34 @@ class App {
     this.commitIf([...this.selected].map((uid) => ({ op: "drop", uid })));
   }
 
+  /** Show all objects again, or hide all but the selected ones. */
+  isolate() {
+    if (!this.sheet) return;
+    const { items } = this.sheet;
+    const alone = this.selected.size > 0 && items.some((item) => !item.hidden && !this.selected.has(item.uid));
+    for (const item of items) item.hidden = alone && !this.selected.has(item.uid);
+    this.painter.shown.hidden = false;
+    this.hiddenChanged();
+  }
+
+  hiddenChanged() {
+    const all = this.painter.shown.hidden;
+    const count = this.sheet?.items.filter((item) => item.hidden).length ?? 0;
+    by("hide").setAttribute("aria-pressed", String(all));
+    by("hidden").hidden = !all && !count;
+    by("hidden").textContent = `${all ? "All masks are" : `${named(count)} ${count === 1 ? "is" : "are"}`} hidden · Show (${all ? "H" : "Shift+H"})`;
+    this.painter.changed();
+    this.objects.update();
+  }
+
+  showAll() {
+    this.painter.shown.hidden = false;
+    for (const item of this.sheet?.items ?? []) item.hidden = false;
+    this.hiddenChanged();
+  }
+
   join() {
-    const chosen = this.sheet.items.filter((item) => this.selected.has(item.uid) && item.mask.area);
+    const chosen = (this.sheet?.items ?? []).filter((item) => this.selected.has(item.uid) && item.mask.area);
     if (chosen.length < 2) return;
     const [first, ...rest] = chosen;
     const mask = union(chosen.map((item) => item.mask));
@@ -329,7 +385,41 @@ class App {
     sheet.resolve(await get(`/api/pictures/${sheet.number}`), false);
   }
 
-  conflict(sheet) {
+  /** The tab is looked at again: show what others did meanwhile. */
+  async refresh() {
+    const { sheet } = this;
+    if (!sheet || sheet.unsaved || document.hidden) return;
+    const { revision, problem } = await get(`/api/pictures/${sheet.number}/status?engine=${encodeURIComponent(this.engine.name)}`).catch(() => ({}));
+    if (problem) this.say(problem, "bad");
+    if (!revision || revision === sheet.revision) return;
+    try {
+      await this.reload();
+      const content = await get(`/api/pictures/${sheet.number}`);
+      if (sheet.unsaved || sheet !== this.sheet) return;
+      if (!this.adopt(sheet, content)) {
+        sheet.resolve(content, false);
+        this.say("This picture was changed elsewhere: the new state is shown.", "note");
+      }
+    } catch (error) {
+      this.say(error.message, "bad");
+    }
+  }
+
+  adopt(sheet, content) {
+    const chosen = sheet.items.filter((item) => sheet === this.sheet && this.selected.has(item.uid));
+    const same = sheet.adopt(content);
+    if (same && chosen.length) this.select(chosen.map((item) => item.uid));
+    return same;
+  }
+
+  /** Somebody else changed the picture, or the server was started anew: then the edits just go on. */
+  async conflict(sheet) {
+    try {
+      await this.reload();
+      if (this.adopt(sheet, await get(`/api/pictures/${sheet.number}`))) return;
+    } catch {
+      // the dialog asks again
+    }
     dialogs.conflict(sheet.waiting.length, async (merge) => {
       try {
         await this.reload();
@@ -382,7 +472,12 @@ class App {
     if (tool.name === "brush") shown.push(check("keepOff", "Keep off other objects"));
     if (tool.name === "click") {
       const { engines } = this.folder;
-      const names = element("select", { "aria-label": "Model", onchange: () => this.chooseEngine(engines[names.selectedIndex]) }, ...engines.map(({ name }) => element("option", { selected: name === this.engine.name }, name)));
+      const choose = () => {
+        const pointed = !names.matches(":focus-visible"); // then keys are meant for the picture
+        this.chooseEngine(engines[names.selectedIndex]);
+        (pointed ? by("stage") : by("options").querySelector("select")).focus({ preventScroll: true });
+      };
+      const names = element("select", { "aria-label": "Model", onchange: choose }, ...engines.map(({ name }) => element("option", { selected: name === this.engine.name }, name)));
       shown.push(element("label", { class: "check" }, element("span", { class: "dim" }, "Model"), engines.length > 1 ? names : element("span", {}, this.engine.name)), check("atOnce", "Add at once"));
     }
     by("options").replaceChildren(...shown);
@@ -418,17 +513,36 @@ class App {
   }
 
   busy(on) {
-    by("stage").classList.toggle("busy", on);
+    this.atWork = (this.atWork ?? 0) + (on ? 1 : -1);
+    by("stage").classList.toggle("busy", this.atWork > 0);
+  }
+
+  tellPlace([x, y]) {
+    const inside = this.sheet && x >= 0 && y >= 0 && x < this.sheet.width && y < this.sheet.height;
+    by("place").textContent = inside ? `${Math.floor(x)}, ${Math.floor(y)}` : "";
   }
 
   say(text, kind) {
     const box = by("notes");
     if ([...box.children].some((note) => note.textContent === text)) return;
-    const note = element("div", { class: `note ${kind}` }, text);
+    const note = element("div", { class: `note ${kind}`, title: "Click to close", onclick: () => note.remove() }, text);
     box.append(note);
     while (box.children.length > 3) box.firstChild.remove();
     setTimeout(() => note.remove(), kind === "bad" ? 9000 : 4500);
   }
+}
+
+/** The decoded picture; what the server says where there is none. */
+async function pictureAt(source) {
+  const image = new Image();
+  image.src = source;
+  try {
+    await image.decode();
+  } catch {
+    await get(source); // tells why
+    throw new Failure(0, "It could not be decoded.");
+  }
+  return image;
 }
 
 const app = new App();

@@ -256,5 +256,6 @@ export class Painter {
       context.globalAlpha = 1;
     }
     this.tool?.draw?.(context, this.view);
+    this.aim?.draw(context, this.view);
   }
 }

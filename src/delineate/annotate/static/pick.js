@@ -103,7 +103,15 @@ export class Click {
 
   reset() {
     Object.assign(this, { points: [], labels: [], box: null, candidates: [], chosen: 0, start: null, dragged: null });
+    this.answered = { count: 0, box: null }; // what the mask that is shown is the answer to
+    this.queue = []; // clicks that are objects of their own, and wait for the model
     this.asked = (this.asked || 0) + 1;
+  }
+
+  /** Clicks that the model has not answered. */
+  get pending() {
+    const open = this.points.length !== this.answered.count || this.box !== this.answered.box;
+    return this.queue.length + (open ? 1 : 0);
   }
 
   down(point) {
@@ -133,38 +141,81 @@ export class Click {
       this.labels.push(shift || alt || button === 2 ? 0 : 1);
     }
     this.start = this.dragged = null;
+    if (this.points.length || this.box) this.ask();
     this.app.painter.draw("marks");
-    if (this.box || this.points.length) this.ask();
   }
 
-  async ask() {
+  /** Whether what was pointed at becomes an object without further ado. */
+  get direct() {
+    return this.app.options.atOnce && !this.refined && !this.candidates.length && this.labels.every((label) => label === 1);
+  }
+
+  /** Have the model look at what was pointed at; one request at a time is under way. */
+  ask() {
     const { app } = this;
-    const mine = ++this.asked;
-    const body = { points: this.points, labels: this.labels, engine: app.engine.name };
-    if (this.box) body.box = this.box;
-    const { refined } = this;
-    if (refined?.mask.area) body.mask = refined.mask.text;
+    if (this.direct) {
+      const { points, labels, box } = this;
+      Object.assign(this, { points: [], labels: [], box: null });
+      this.queue.push({ points, labels, box, label: app.label });
+    } else this.asked++;
+    app.showEngine();
+    this.working ??= this.work().finally(() => (this.working = null));
+  }
+
+  async work() {
+    const { app } = this;
     app.busy(true);
     try {
-      const { candidates } = await post(`/api/pictures/${app.sheet.number}/prompt`, body);
-      if (mine !== this.asked) return;
-      this.candidates = candidates.map(({ counts }) => new Mask(counts, app.sheet.height, app.sheet.width));
-      this.chosen = 0;
-      if (!this.candidates.length) {
-        app.say(app.engine.kind === "chooser" ? `${app.engine.name} sees no object there. Use brush or polygon, or a promptable model (--prompt).` : "There is no mask for this. Click elsewhere or drag a box.", "note");
-        this.points.pop();
-        this.labels.pop();
-        this.box = null;
-      } else if (app.options.atOnce && !refined && this.labels.every((label) => label === 1)) {
-        await this.accept();
+      while (this.pending && app.sheet) {
+        const { sheet, engine } = app;
+        await app.watching; // the model looks at the picture first
+        if (sheet !== app.sheet || engine !== app.engine || !this.pending) continue;
+        const [mine, job] = [this.asked, this.queue[0]];
+        const { refined } = this;
+        const { points, labels, box } = job ?? this;
+        const body = { points, labels, engine: engine.name };
+        if (box) body.box = box;
+        if (!job && refined?.mask.area) body.mask = refined.mask.text;
+        const given = { count: points.length, box };
+        const masks = await this.answer(sheet, body);
+        if (job ? job !== this.queue[0] : mine !== this.asked) continue; // dropped, or there are more clicks now
+        if (job) {
+          this.queue.shift();
+          if (masks?.length) await app.addObject(masks[0], { select: false, label: job.label });
+        } else this.show(masks, given);
+        app.showEngine();
       }
-    } catch (error) {
-      if (mine === this.asked) app.say(error.message, "bad");
     } finally {
       app.busy(false);
+      app.showEngine();
       app.painter.draw("marks");
       app.showHint();
     }
+  }
+
+  /** The masks, best first, none where nothing is seen; null if the model failed. */
+  async answer(sheet, body) {
+    const { app } = this;
+    try {
+      const { candidates } = await post(`/api/pictures/${sheet.number}/prompt`, body);
+      const none = app.engine.kind === "chooser" ? `${app.engine.name} sees no object there. Use brush or polygon, or a promptable model (--prompt).` : "There is no mask for this. Click elsewhere or drag a box.";
+      if (!candidates.length && sheet === app.sheet) app.say(none, "note");
+      return candidates.map(({ counts }) => new Mask(counts, sheet.height, sheet.width));
+    } catch (error) {
+      if (sheet === app.sheet) app.say(error.message, "bad");
+      return null;
+    }
+  }
+
+  /** Show an answer; without one, what was pointed at last is taken back and the former answer stays. */
+  show(masks, given) {
+    if (masks?.length) Object.assign(this, { candidates: masks, chosen: 0, answered: given });
+    else {
+      this.points.length = this.labels.length = Math.min(this.answered.count, this.points.length);
+      this.box = this.answered.box;
+    }
+    this.app.painter.draw("marks");
+    this.app.showHint();
   }
 
   async accept() {
@@ -186,16 +237,19 @@ export class Click {
     } else if (event.key === "Backspace" && this.points.length) {
       this.points.pop();
       this.labels.pop();
-      if (this.points.length || this.box) this.ask();
-      else this.cancel();
+      if (this.points.length || this.box) {
+        this.answered = { count: 0, box: null };
+        this.ask();
+      } else this.cancel();
     } else return false;
     return true;
   }
 
   cancel() {
-    const busy = this.points.length > 0 || this.box !== null || this.start !== null;
+    const busy = this.points.length > 0 || this.queue.length > 0 || this.box !== null || this.start !== null;
     this.reset();
     this.app.painter.draw("marks");
+    this.app.showEngine();
     this.app.showHint();
     return busy;
   }
@@ -220,13 +274,26 @@ export class Click {
       }
       context.setLineDash([]);
     }
-    const box = this.dragged || this.box;
-    if (box) drawBox(context, view, box, "#fff");
-    this.points.forEach(([x, y], n) => this.dot(context, view, x, y, this.labels[n]));
+    const waiting = this.queue.map((job) => job.box);
+    for (const box of [this.dragged || this.box, ...waiting]) if (box) drawBox(context, view, box, "#fff");
+    this.points.forEach(([x, y], n) => this.dot(context, view, x, y, this.labels[n], n >= this.answered.count));
+    for (const { points } of this.queue) for (const [x, y] of points) this.dot(context, view, x, y, 1, true);
   }
 
-  dot(context, view, x, y, inside) {
+  /** Green with a plus, red with a minus; with a ring around it while the model has not answered. */
+  dot(context, view, x, y, inside, waits) {
     const unit = 1 / view.scale;
+    if (waits) {
+      context.beginPath();
+      context.arc(x, y, 12 * unit, 0, 7);
+      context.setLineDash([5 * unit, 3 * unit]);
+      for (const [style, width] of [["rgba(8,12,20,.85)", 4], ["#fff", 2]]) {
+        context.strokeStyle = style;
+        context.lineWidth = width * unit;
+        context.stroke();
+      }
+      context.setLineDash([]);
+    }
     context.beginPath();
     context.arc(x, y, 7 * unit, 0, 7);
     context.fillStyle = inside ? "#12a150" : "#d62f3f";

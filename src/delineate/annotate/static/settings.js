@@ -10,6 +10,24 @@ function recall() {
   }
 }
 
+/** Light and contrast of the picture as it is shown: nothing else changes, and a reload forgets it. */
+function lighting(app) {
+  const values = ["light", "contrast"].map(by);
+  const show = () => {
+    const [light, contrast] = values.map(({ value }) => 2 ** Number(value));
+    by("picture").style.filter = light === 1 && contrast === 1 ? "" : `brightness(${light}) contrast(${contrast})`;
+  };
+  for (const slider of values) {
+    slider.title = "For the eye only. Double-click: as the file is";
+    slider.addEventListener("input", show);
+    slider.addEventListener("dblclick", () => app.plainLight());
+  }
+  app.plainLight = () => {
+    for (const slider of values) slider.value = 0;
+    show();
+  };
+}
+
 export function settings(app) {
   const known = recall();
   const keep = (name, value) => {
@@ -40,6 +58,7 @@ export function settings(app) {
     app.painter.changed();
     app.objects.update();
   });
+  lighting(app);
   const theme = (name) => {
     document.documentElement.dataset.theme = name;
   };

@@ -22,7 +22,50 @@ export class Sheet extends EventTarget {
   take(content) {
     this.revision = content.revision;
     this.items = content.items.map((item) => this.made(item));
+    this.known = new Map(content.items.map(({ uid, label, counts }) => [uid, `${label} ${counts}`])); // of the server
     this.dirty = null;
+  }
+
+  /** Follow what the server has taken. */
+  follow(edits) {
+    for (const { op, uid, label, counts } of edits) {
+      if (op === "drop") this.known.delete(uid);
+      else if (op === "put") this.known.set(uid, `${label} ${counts ?? this.known.get(uid)?.split(" ")[1] ?? this.get(uid)?.mask.text}`);
+    }
+  }
+
+  /** The names that a server which was started anew has for the objects that it had before, as far as it has them. */
+  names(content) {
+    const places = new Map();
+    for (const { uid, label, counts } of content.items) {
+      const key = `${label} ${counts}`;
+      places.set(key, [...(places.get(key) ?? []), uid]);
+    }
+    const found = [...this.known].map(([uid, key]) => [uid, places.get(key)?.shift()]);
+    return new Map(found.filter(([, name]) => name !== undefined));
+  }
+
+  rename(names) {
+    const steps = [...this.undos, ...this.redos].flatMap((step) => [...step.edits, ...step.inverse]);
+    for (const edit of new Set([...this.waiting, ...steps])) {
+      if (edit.uid) edit.uid = names.get(edit.uid) ?? edit.uid;
+      if (edit.uids) edit.uids = edit.uids.map((uid) => names.get(uid) ?? uid);
+    }
+  }
+
+  /** Go on with a server that was started anew. Nothing is done, and false comes back, if it has other objects now. */
+  adopt(content) {
+    const names = this.names(content);
+    if (names.size !== this.known.size || names.size !== content.items.length) return false;
+    this.rename(names);
+    for (const item of this.items) item.uid = names.get(item.uid) ?? item.uid;
+    this.known = new Map([...this.known].map(([uid, key]) => [names.get(uid), key]));
+    Object.assign(this, { revision: content.revision, conflict: false, key: null, problem: "" });
+    this.state = this.waiting.length ? "saving" : "saved";
+    this.tell("items");
+    this.tell("state");
+    if (this.waiting.length) this.sending ??= this.deliver();
+    return true;
   }
 
   made({ uid, label, counts, score, box }) {
@@ -116,6 +159,7 @@ export class Sheet extends EventTarget {
   }
 
   async deliver() {
+    await null; // so that what is under way is known before it ends
     let pause = 500;
     while (this.waiting.length && !this.conflict) {
       const edits = this.waiting.slice(0, 5000);
@@ -124,6 +168,7 @@ export class Sheet extends EventTarget {
         const { revision } = await post(`/api/pictures/${this.number}/edits`, { revision: this.revision, key: this.key, edits });
         this.revision = revision;
         this.waiting.splice(0, edits.length);
+        this.follow(edits);
         Object.assign(this, { key: null, problem: "", state: this.waiting.length ? "saving" : "saved" });
         pause = 500;
       } catch (error) {
@@ -151,6 +196,7 @@ export class Sheet extends EventTarget {
 
   /** After a conflict: what the server has, with the edits that are not saved yet on top of it, or without them. */
   resolve(content, merge) {
+    this.rename(this.names(content));
     const edits = merge ? this.waiting : [];
     Object.assign(this, { waiting: [], conflict: false, undos: [], redos: [], state: "saved", problem: "" });
     this.take(content);
