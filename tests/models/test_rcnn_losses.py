@@ -16,7 +16,7 @@ from delineate.models import Target
 from delineate.models import _rcnn_losses as losses
 from delineate.models._assign import gather_objects
 from delineate.models._rcnn_losses import ANCHORS, PROPOSALS, Drawn, draw, rematch, with_truth
-from delineate.nn.box_coding import encode, pairwise_iou
+from delineate.nn.box_coding import decode, encode, pairwise_iou
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -170,6 +170,34 @@ def test_without_objects_only_background_is_learnt():
     head = torch.zeros(0, 4), torch.zeros(0, 1, 4)
     found = losses.box_losses(*head, none, objects, none.objects, weights=HEAD, beta=0.0)
     assert [float(loss) for loss in found] == [0, 0]
+
+
+def test_boxes_are_compared_as_boxes():
+    """By hand: boxes side by side, one inside the other, apart, and the same."""
+    boxes = torch.tensor([[0.0, 0, 2, 2], [0, 0, 4, 4], [0, 0, 1, 1], [3, 1, 5, 9]])
+    others = torch.tensor([[2.0, 0, 4, 2], [1, 1, 3, 3], [2, 2, 3, 3], [3, 1, 5, 9]])
+    want = torch.tensor([0.0, 0.25, -7 / 9, 1.0])
+    torch.testing.assert_close(losses.generalised_iou(boxes, others), want)
+    drawn = all_proposals()
+    count = len(drawn.boxes)
+    logits, offsets = outputs(count, 4, seed=1, scale=2), outputs(count, 3, 4, seed=2, scale=2)
+    wanted = losses.winners(drawn, truth(), torch.arange(3), 3)
+    given = logits, offsets, drawn, truth(), wanted
+    label, box = losses.decoded_box_losses(*given, weights=HEAD, floored=True)
+    assert float(label) == pytest.approx(float(losses.box_losses(*given, weights=HEAD, beta=1.0)[0]))
+    positive = drawn.positive()
+    own = offsets[(drawn.objects >= 0).nonzero()[:, 0], wanted[drawn.objects >= 0]]
+    unlike = 1 - losses.generalised_iou(decode(own, positive.boxes, HEAD), truth().boxes[positive.objects])
+    assert float(box) == pytest.approx(float(unlike.sum()) / count, rel=1e-5)
+
+
+def test_torchvision_compares_boxes_the_same():
+    theirs = pytest.importorskip("torchvision.ops", reason="the oracle is torchvision")
+    boxes = torch.rand(200, 4, generator=torch.Generator().manual_seed(0)) * 20
+    boxes[:, 2:] += boxes[:, :2] + 0.1
+    others = boxes.roll(1, 0)
+    want = 1 - theirs.generalized_box_iou_loss(boxes, others)
+    torch.testing.assert_close(losses.generalised_iou(boxes, others), want, rtol=1e-5, atol=1e-6)
 
 
 def test_objects_without_masks_teach_no_mask():

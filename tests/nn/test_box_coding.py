@@ -37,6 +37,14 @@ def test_growth_is_capped_from_above_only():
     assert found[0, 3] - found[0, 1] == 0
 
 
+def test_a_floor_bounds_the_shrinking():
+    anchor, offsets = torch.tensor([[0.0, 0.0, 125.0, 125.0]]), torch.tensor([[0.0, 0.0, -9.0, -1.0]])
+    (free,), (floored,) = (decode(offsets, anchor, (1.0,) * 4, floored=floored) for floored in (False, True))
+    assert float(floored[2] - floored[0]) == pytest.approx(125 * 16 / 1000, rel=1e-5)
+    assert float(free[2] - free[0]) < 0.1
+    assert torch.equal(free[1::2], floored[1::2])
+
+
 def test_one_anchor_for_several_classes():
     offsets, anchors = torch.randn(6, 3, 4), boxes(6, 2)
     found = decode(offsets, anchors[:, None], WEIGHTS)

@@ -44,6 +44,16 @@ def test_an_object_that_nothing_overlaps_rescues_nothing():
     assert match(objects, scene(1, 5)[1], high=0.7, low=0.3, rescue=True).tolist() == [BACKGROUND] * 5
 
 
+def test_best_boxes_are_taken_from_objects_that_overlap_them_more():
+    """mmdetection's rule, pair by pair; the last object wins."""
+    objects = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 6.0], [30.0, 0.0, 40.0, 10.0]])
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 9.0], [38.0, 0.0, 48.0, 10.0], [60.0, 0.0, 62.0, 2.0]])
+    options = {"high": 0.7, "low": 0.3, "rescue": True}
+    assert match(objects, boxes, **options).tolist() == [0, 2, BACKGROUND]
+    assert match(objects, boxes, **options, taken_from=0.3).tolist() == [1, BACKGROUND, BACKGROUND]
+    assert match(objects, boxes, **options, taken_from=0.1).tolist() == [1, 2, BACKGROUND]
+
+
 def test_background_fills_up():
     matches = torch.tensor([0] * 3 + [IGNORED] * 5 + [BACKGROUND] * 50)
     positive, negative = sample(matches, 20, 0.5)

@@ -74,6 +74,7 @@ class Heads:
     sampling_ratio: int = 2  # samples per bin and axis of the pooling; 0 = as many as it has cells
     level_eps_inside: bool = False  # see `levels_of`
     norm: bool = False  # batch normalisation after the convolutions of the heads
+    mask_norm: bool = True  # with `norm`: in the heads of masks, too
     box_convolutions: int = 0  # 0: two full layers; else so many convolutions and one
     box_hidden: int = 1024
     box_weights: tuple[tuple[float, float, float, float], ...] = ((10.0, 10.0, 5.0, 5.0),)  # one per stage
@@ -81,6 +82,8 @@ class Heads:
     mask_hidden: int = 256
     background: Literal["first", "last"] = "first"  # first: boxes and masks have a channel of it, too
     agnostic: bool = False  # one box for all classes
+    mean: Literal["probabilities", "logits"] = "probabilities"  # of the classes, over the stages of a cascade
+    stage_masks: bool = False  # every stage of a cascade draws masks, whose probabilities are averaged
     choice: Choice = _CHOICE
 
 
@@ -94,6 +97,13 @@ class Training:
     beta: float = 1 / 9  # where box losses turn from square to linear; 0 = linear all over (detectron2)
     fixed_divisor: bool = False  # proposal losses are divided by `anchors.boxes`, drawn or not (detectron2)
     binary_masks: bool = False  # mask truth is 0 or 1, on the aligned grid (detectron2)
+    inside: bool = False  # anchors that leave the picture do not learn (mmdetection's cascades)
+    giou: float = (
+        0.0  # weight of the GIoU loss of a region's box, instead of that of its offsets; 0 = of its offsets
+    )
+    stage_weights: tuple[float, ...] = ()
+    """Of the losses of a cascade's stages, each of which draws regions anew (mmdetection); () = every stage learns
+    on what became of the first one's regions, and pulls at the features with its share (detectron2)."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,9 @@ class Config:
     pyramid: bool = True  # False: "C4", one level of stride 16, and the last stage of the backbone as head
     channels: int = 256  # of the pyramid and of the heads' convolutions
     pyramid_norm: bool = False
+    floored: bool = (
+        False  # sides of boxes shrink at most as much as they grow (mmdetection), see `box_coding.decode`
+    )
     layer_norm: bool = False  # norms of pyramid and heads are over the channels of a cell, not over the batch
     backbone: Backbone = field(default_factory=Backbone)
     proposals: Proposals = field(default_factory=Proposals)
@@ -143,6 +156,12 @@ class Config:
             raise ValueError(
                 f"mask_rcnn.Config: training.cascade must be {len(self.heads.box_weights) - 1}, one per later stage, "
                 f"got {len(self.training.cascade)}"
+            )
+        stages = len(self.heads.box_weights)
+        if len(self.training.stage_weights) not in (0, stages):
+            raise ValueError(
+                f"mask_rcnn.Config: training.stage_weights must be {stages}, one per stage, "
+                f"got {len(self.training.stage_weights)}"
             )
         own = self.backbone.spinenet
         levels = len(self.strides) + (self.pyramid and own is None)
@@ -215,10 +234,13 @@ _DETECTRON2 = Config(
     ),
     training=Training(beta=0.0, fixed_divisor=True, binary_masks=True),
 )
-_SWIN = replace(
+_RESCUED = ANCHORS._replace(taken_from=0.3)  # mmdetection's
+_SWIN = replace(  # mmdetection's, as Swin's authors have it
     _DETECTRON2,
+    floored=True,
     preprocess=msgspec.structs.replace(_RGB, rounding="nearest"),
     backbone=Backbone(swin=swin.SIZES["t"], frozen=0, drop_path=0.2),
+    training=Training(anchors=_RESCUED, beta=0.0, binary_masks=True),
 )
 _CASCADE = replace(
     _DETECTRON2.heads,
@@ -226,7 +248,7 @@ _CASCADE = replace(
     box_weights=((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
 )
 _SWIN_CASCADE = replace(
-    _SWIN,
+    _DETECTRON2,
     preprocess=msgspec.structs.replace(
         _RGB, size=(1024, 1024), rounding="nearest", antialias=True, multiple=1024
     ),
@@ -234,6 +256,22 @@ _SWIN_CASCADE = replace(
     heads=replace(_CASCADE, norm=True, box_convolutions=4),
     pyramid_norm=True,
     layer_norm=True,
+)
+_SWIN_GIOU = replace(  # the cascade of Swin's authors
+    _SWIN,
+    heads=replace(
+        _DETECTRON2.heads,
+        norm=True,
+        box_convolutions=4,
+        box_weights=tuple((1 / a, 1 / a, 1 / b, 1 / b) for a, b in ((0.1, 0.2), (0.05, 0.1), (0.033, 0.067))),
+        mask_norm=False,
+        mean="logits",
+        stage_masks=True,
+    ),
+    proposals=replace(_DETECTRON2.proposals, training_limits=Limits(2000, 2000, smallest=_ANY)),
+    training=Training(
+        anchors=_RESCUED, binary_masks=True, inside=True, giou=10.0, stage_weights=(1.0, 0.5, 0.25)
+    ),
 )
 _SPINENET = replace(
     _DETECTRON2,
@@ -286,6 +324,10 @@ VARIANTS: dict[str, Config] = {
     **{f"swin_{name}": _on_swin(_SWIN, name) for name in ("t", "s", "b", "l")},
     **{f"swinv2_{name}": _on_swin(_SWIN, f"v2_{name}") for name in ("t", "s", "b", "l")},
     **{f"cascade_swin_{name}": _on_swin(_SWIN_CASCADE, name, 0.4) for name in ("b", "l")},
+    **{
+        f"cascade_swin_{name}_giou": _on_swin(_SWIN_GIOU, name, rate)
+        for name, rate in (("t", 0.2), ("s", 0.2), ("b", 0.3))
+    },
     "spinenet_49s": _on_spinenet("49s", 640),
     "spinenet_49": _on_spinenet("49", 640),
     "spinenet_96": _on_spinenet("96", 1024),

@@ -106,7 +106,7 @@ class Graph(nn.Module):
         regions = Regions(boxes, torch.zeros_like(scores, dtype=torch.int64))
         found, offsets, regions = model.classify(features, regions, sizes)
         found = torch.where(scores[:, None] > _NONE / 2, found, _NONE)
-        refined = decode(offsets, regions.boxes[:, None], heads.box_weights[-1])
+        refined = decode(offsets, regions.boxes[:, None], heads.box_weights[-1], floored=model.config.floored)
         refined = clip(refined, sizes[0]).expand(-1, found.shape[1], -1).transpose(0, 1).contiguous()
         found = _sized(refined, found.transpose(0, 1), heads.choice.smallest)
         kept = suppress(
@@ -129,7 +129,8 @@ class Graph(nn.Module):
         for logits, offsets, anchors in zip(*self.model.anchored(features, images), strict=True):
             best, places = F.pad(logits[0], (0, limits.before), value=-torch.inf).topk(limits.before)
             chosen = F.pad(offsets[0], (0, 0, 0, limits.before))[places]
-            box = clip(decode(chosen, F.pad(anchors, (0, 0, 0, limits.before))[places], WEIGHTS), sizes[0])
+            around = F.pad(anchors, (0, 0, 0, limits.before))[places]
+            box = clip(decode(chosen, around, WEIGHTS, floored=self.model.config.floored), sizes[0])
             boxes.append(box)
             scores.append(_sized(box, best.sigmoid(), limits.smallest))
         box, score = torch.stack(boxes), torch.stack(scores)

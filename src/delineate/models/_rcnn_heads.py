@@ -104,6 +104,44 @@ class MaskPredictor(nn.Sequential):
         return masks.view(-1, *hidden.shape[2:])
 
 
+def mean_logits(logits: Sequence[Tensor]) -> Tensor:
+    """The logits of the mean of probabilities that are given as logits.
+
+    >>> float(mean_logits([torch.tensor(0.0), torch.tensor(-100.0)]).sigmoid())
+    0.25
+    """
+    if len(logits) == 1:
+        return logits[0]
+    stacked = torch.stack(list(logits)).float()
+    return F.logsigmoid(stacked).logsumexp(0) - F.logsigmoid(-stacked).logsumexp(0)
+
+
+def refine(
+    offsets: Tensor,
+    chosen: Tensor,
+    regions: Regions,
+    sizes: Tensor,
+    weights: tuple[float, float, float, float],
+    *,
+    floored: bool,
+) -> Tensor:
+    """The boxes (R, 4) that a cascade's next stage sees, without gradient.
+
+    Args:
+        offsets: (R, channels, 4), or (R, 1, 4) where all classes share them.
+        chosen: (R,) int64 channel of the class whose offsets count.
+        regions: What the stage saw.
+        sizes: (B, 2) height and width of the pictures.
+        weights: Of the box coding.
+        floored: See `box_coding.decode`.
+    """
+    offsets = offsets.detach().float()
+    if offsets.shape[1] > 1:
+        offsets = offsets.gather(1, chosen[:, None, None].expand(-1, 1, 4))
+    boxes = decode(offsets[:, 0], regions.boxes, weights, floored=floored)
+    return clip(boxes, sizes[regions.images])
+
+
 def levels_of(boxes: Tensor, strides: Sequence[int], *, eps_inside: bool) -> Tensor:
     """The level of a feature pyramid that a box is pooled from: a square of 224 pixels from stride 16.
 
@@ -158,6 +196,8 @@ def choose(
     size: Tensor,
     weights: tuple[float, float, float, float],
     choice: Choice,
+    *,
+    floored: bool = False,
 ) -> Found:
     """Detections of one picture.
 
@@ -168,10 +208,11 @@ def choose(
         size: (2,) height and width of the picture, without padding.
         weights: Of the box coding.
         choice: Which boxes count.
+        floored: See `box_coding.decode`.
     """
     rows, labels = (scores > choice.score).nonzero().unbind(1)
     chosen = offsets[rows, labels] if offsets.shape[1] > 1 else offsets[rows, 0]
-    refined = clip(decode(chosen.float(), boxes[rows], weights), size)
+    refined = clip(decode(chosen.float(), boxes[rows], weights, floored=floored), size)
     large = ((refined[:, 2:] - refined[:, :2]) >= choice.smallest).all(1).nonzero()[:, 0]
     refined, labels, best = refined[large], labels[large], scores[rows[large], labels[large]]
     kept = nms(refined, best, labels, choice.iou)[: choice.detections]

@@ -38,24 +38,21 @@ _DETECTRON2: tuple[_Rule, ...] = (
     (r"^((?:backbone|roi_heads\.res5)\..*)\.conv(\d)\.norm\.", r"\1.bn\2."),
     (r"\.shortcut\.norm\.", ".downsample.1."),
     (r"\.shortcut\.", ".downsample.0."),
-    (r"^backbone\.fpn_lateral(\d)\.norm(\..*)$", _shifted("backbone.fpn.inner_blocks.{}.1", 2)),
     (r"^backbone\.fpn_lateral(\d)(\..*)$", _shifted("backbone.fpn.inner_blocks.{}.0", 2)),
-    (r"^backbone\.fpn_output(\d)\.norm(\..*)$", _shifted("backbone.fpn.layer_blocks.{}.1", 2)),
     (r"^backbone\.fpn_output(\d)(\..*)$", _shifted("backbone.fpn.layer_blocks.{}.0", 2)),
-    (r"^proposal_generator\.rpn_head\.conv\.conv(\d)\.", r"rpn.head.conv.\1.0."),
     (r"^proposal_generator\.rpn_head\.conv\.", "rpn.head.conv.0.0."),
     (r"^proposal_generator\.rpn_head\.objectness_logits\.", "rpn.head.cls_logits."),
     (r"^proposal_generator\.rpn_head\.anchor_deltas\.", "rpn.head.bbox_pred."),
-    (r"^roi_heads\.box_head\.conv(\d)\.norm(\..*)$", _shifted("roi_heads.box_head.{}.1", 1)),
-    (r"^roi_heads\.box_head\.conv(\d)(\..*)$", _shifted("roi_heads.box_head.{}.0", 1)),
     (r"^(roi_heads\.box_head\.(?:\d\.)?)fc1\.", r"\1fc6."),
     (r"^(roi_heads\.box_head\.(?:\d\.)?)fc2\.", r"\1fc7."),
-    (r"^roi_heads\.mask_head\.mask_fcn(\d)\.norm(\..*)$", _shifted("roi_heads.mask_head.{}.1", 1)),
     (r"^roi_heads\.mask_head\.mask_fcn(\d)(\..*)$", _shifted("roi_heads.mask_head.{}.0", 1)),
     (r"^roi_heads\.mask_head\.deconv\.", "roi_heads.mask_predictor.conv5_mask."),
     (r"^roi_heads\.mask_head\.predictor\.", "roi_heads.mask_predictor.mask_fcn_logits."),
 )
-_CONVOLUTIONAL: _Rule = (r"^(roi_heads\.box_head\.(?:\d\.)?)fc1\.", r"\g<1>5.")  # after four convolutions
+_CONVOLUTIONAL: tuple[_Rule, ...] = (  # a full layer after four convolutions and a flattening
+    (r"^(roi_heads\.box_head\.(?:\d\.)?)fc1\.", r"\g<1>5."),
+    (r"^roi_head\.bbox_head\.(\d\.)?shared_fcs\.0\.", r"roi_heads.box_head.\g<1>5."),
+)
 _MMDETECTION: tuple[_Rule, ...] = (  # also the official Swin detectors'
     (r"^backbone\.", "backbone.body."),
     (r"^neck\.lateral_convs\.(\d)\.conv\.", r"backbone.fpn.inner_blocks.\1.0."),
@@ -63,13 +60,15 @@ _MMDETECTION: tuple[_Rule, ...] = (  # also the official Swin detectors'
     (r"^rpn_head\.rpn_conv\.", "rpn.head.conv.0.0."),
     (r"^rpn_head\.rpn_cls\.", "rpn.head.cls_logits."),
     (r"^rpn_head\.rpn_reg\.", "rpn.head.bbox_pred."),
-    (r"^roi_head\.bbox_head\.shared_fcs\.0\.", "roi_heads.box_head.fc6."),
-    (r"^roi_head\.bbox_head\.shared_fcs\.1\.", "roi_heads.box_head.fc7."),
-    (r"^roi_head\.bbox_head\.fc_cls\.", "roi_heads.box_predictor.cls_score."),
-    (r"^roi_head\.bbox_head\.fc_reg\.", "roi_heads.box_predictor.bbox_pred."),
-    (r"^roi_head\.mask_head\.convs\.(\d)\.conv\.", r"roi_heads.mask_head.\1.0."),
-    (r"^roi_head\.mask_head\.upsample\.", "roi_heads.mask_predictor.conv5_mask."),
-    (r"^roi_head\.mask_head\.conv_logits\.", "roi_heads.mask_predictor.mask_fcn_logits."),
+    (r"^roi_head\.bbox_head\.(\d\.)?shared_convs\.(\d)\.conv\.", r"roi_heads.box_head.\1\2.0."),
+    (r"^roi_head\.bbox_head\.(\d\.)?shared_convs\.(\d)\.bn\.", r"roi_heads.box_head.\1\2.1."),
+    (r"^roi_head\.bbox_head\.(\d\.)?shared_fcs\.0\.", r"roi_heads.box_head.\g<1>fc6."),
+    (r"^roi_head\.bbox_head\.(\d\.)?shared_fcs\.1\.", r"roi_heads.box_head.\g<1>fc7."),
+    (r"^roi_head\.bbox_head\.(\d\.)?fc_cls\.", r"roi_heads.box_predictor.\1cls_score."),
+    (r"^roi_head\.bbox_head\.(\d\.)?fc_reg\.", r"roi_heads.box_predictor.\1bbox_pred."),
+    (r"^roi_head\.mask_head\.(\d\.)?convs\.(\d)\.conv\.", r"roi_heads.mask_head.\1\2.0."),
+    (r"^roi_head\.mask_head\.(\d\.)?upsample\.", r"roi_heads.mask_predictor.\1conv5_mask."),
+    (r"^roi_head\.mask_head\.(\d\.)?conv_logits\.", r"roi_heads.mask_predictor.\1mask_fcn_logits."),
 )
 _CONSTANTS = re.compile(r"^(pixel_mean|pixel_std|proposal_generator\.anchor_generator\..*)$")
 
@@ -93,13 +92,9 @@ def own_names(tensors: Mapping[str, Tensor], own: Container[str]) -> dict[str, T
     rules = _DETECTRON2 if foreign else _TORCHVISION
     if any(name.startswith("roi_head.") for name in tensors):
         rules = _MMDETECTION
-    elif any(re.match(r"roi_heads\.box_head\.(\d\.)?conv1\.", name) for name in tensors):
-        rules = (_CONVOLUTIONAL, *rules)
+    if any(re.search(r"box_head\.(\d\.)?(conv1|shared_convs\.0)\.", name) for name in tensors):
+        rules = (*_CONVOLUTIONAL, *rules)
     result = {}
-    if (
-        foreign and "roi_heads.box_head.conv4.weight" in tensors
-    ):  # four convolutions, a flattening, a full layer
-        rules = ((r"^roi_heads\.box_head\.fc1\.", "roi_heads.box_head.5."), *rules)
     for name, value in tensors.items():
         if foreign and _CONSTANTS.match(name):
             continue

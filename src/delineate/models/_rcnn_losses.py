@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812  (the name that everybody kno
 
 from delineate.models import Target
 from delineate.models._assign import Objects
-from delineate.nn.box_coding import encode
+from delineate.nn.box_coding import decode, encode
 from delineate.nn.matching import BACKGROUND, match, sample
 from delineate.warp import roi_align
 
@@ -34,6 +34,8 @@ class Sampling(NamedTuple):
         high: IoU from which a box belongs to its object.
         low: IoU below which it is background; in between it is not drawn.
         rescue: Each object's best boxes belong to it, however low the overlap.
+        taken_from: Overlap from which they are taken from the object that they overlap more (mmdetection); None =
+            such boxes are kept by their own best object.
     """
 
     boxes: int
@@ -41,6 +43,7 @@ class Sampling(NamedTuple):
     high: float
     low: float
     rescue: bool
+    taken_from: float | None = None
 
 
 ANCHORS = Sampling(256, 0.5, 0.7, 0.3, rescue=True)
@@ -95,7 +98,14 @@ def draw(boxes: Sequence[Tensor], objects: Objects, sampling: Sampling) -> Drawn
     for image, own in enumerate(boxes):
         rows = (objects.images == image).nonzero()[:, 0]
         truth = objects.boxes[rows].to(own)
-        matches = match(truth, own, high=sampling.high, low=sampling.low, rescue=sampling.rescue)
+        matches = match(
+            truth,
+            own,
+            high=sampling.high,
+            low=sampling.low,
+            rescue=sampling.rescue,
+            taken_from=sampling.taken_from,
+        )
         positive, negative = sample(matches, sampling.boxes, sampling.share)
         places = torch.cat((positive, negative))
         owners = torch.cat((rows[matches[positive]], torch.full_like(negative, BACKGROUND)))
@@ -205,11 +215,67 @@ def box_losses(
     """
     total = max(len(wanted), 1)
     labels = F.cross_entropy(logits, wanted, reduction="sum")
+    found, positive = _of_objects(offsets, drawn, wanted)
+    truth = encode(objects.boxes[positive.objects], positive.boxes, weights)
+    boxes = F.smooth_l1_loss(found, truth, beta=beta, reduction="sum")
+    return labels / total, boxes / total
+
+
+def decoded_box_losses(
+    logits: Tensor,
+    offsets: Tensor,
+    drawn: Drawn,
+    objects: Objects,
+    wanted: Tensor,
+    *,
+    weights: Weights,
+    floored: bool,
+) -> tuple[Tensor, Tensor]:
+    """As `box_losses`, but boxes are compared as boxes: 1 - generalised IoU of each (Rezatofighi et al. 2019).
+
+    Args:
+        logits: As there, and so are `offsets`, `drawn`, `objects`, `wanted` and `weights`.
+        offsets: See above.
+        drawn: See above.
+        objects: See above.
+        wanted: See above.
+        weights: See above.
+        floored: See `box_coding.decode`.
+    """
+    total = max(len(wanted), 1)
+    labels = F.cross_entropy(logits, wanted, reduction="sum")
+    found, positive = _of_objects(offsets, drawn, wanted)
+    boxes = decode(found, positive.boxes, weights, floored=floored)
+    unlike = 1 - generalised_iou(boxes, objects.boxes[positive.objects])
+    return labels / total, unlike.sum() / total
+
+
+def _of_objects(offsets: Tensor, drawn: Drawn, wanted: Tensor) -> tuple[Tensor, Drawn]:
+    """Boxes of objects, and the offsets (P, 4) of each for the class of its object."""
     positive = (drawn.objects >= 0).nonzero()[:, 0]
     kinds = wanted[positive] if offsets.shape[1] > 1 else torch.zeros_like(positive)
-    truth = encode(objects.boxes[drawn.objects[positive]], drawn.boxes[positive], weights)
-    boxes = F.smooth_l1_loss(offsets[positive, kinds], truth, beta=beta, reduction="sum")
-    return labels / total, boxes / total
+    return offsets[positive, kinds], drawn.positive()
+
+
+def generalised_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Generalised IoU of row i with row i (Rezatofighi et al. 2019, arXiv:1902.09630).
+
+    Args:
+        boxes: (P, 4) xyxy.
+        others: (P, 4) xyxy.
+
+    Returns:
+        (P,) in (-1, 1]: the IoU less the part of the hull of both that neither covers.
+
+    >>> generalised_iou(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([[3.0, 0.0, 4.0, 1.0]]))
+    tensor([-0.5000])
+    """
+    low, high = torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
+    shared = (high - low).clamp(min=0).prod(1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1) - shared
+    low, high = torch.minimum(boxes[:, :2], others[:, :2]), torch.maximum(boxes[:, 2:], others[:, 2:])
+    hull = (high - low).prod(1)
+    return shared / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
 
 
 def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:

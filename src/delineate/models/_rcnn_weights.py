@@ -12,7 +12,7 @@ import re
 from delineate.models import Weights
 
 _TORCHVISION = "https://download.pytorch.org/models"
-_SWIN = "https://github.com/SwinTransformer/storage/releases/download/v1.0.2"
+_SWIN = "https://github.com/SwinTransformer/storage/releases/download"
 _DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2"
 
 
@@ -37,6 +37,11 @@ def _detectron2(
     size = None if megabytes is None else round(megabytes * 1e6)
     url, checksum = f"{_DETECTRON2}/{file}", f"md5:{_digits(file)}"
     return Weights(url, checksum, "CC-BY-SA-3.0", 80, box_ap, mask_ap, size, variant)
+
+
+def _swin(file: str, box_ap: float, mask_ap: float, variant: str = "") -> Weights:
+    """A file of Swin's authors, who state neither size nor checksum."""
+    return Weights(f"{_SWIN}/{file}", None, "Apache-2.0", 80, box_ap, mask_ap, None, variant)
 
 
 _BOXES, _MASKS = "COCO-Detection", "COCO-InstanceSegmentation"
@@ -105,6 +110,13 @@ WEIGHTS: dict[str, Weights] = {
     "cascade_swin_l": _detectron2(
         "ViTDet/COCO/cascade_mask_rcnn_swin_l_in21k/f342979186/model_final_7c897e.pkl", 55.0, 47.2, None
     ),
-    "swin_t": Weights(f"{_SWIN}/mask_rcnn_swin_tiny_patch4_window7.pth", None, "Apache-2.0", 80, 46.0, 41.6),
-    "swin_s": Weights(f"{_SWIN}/mask_rcnn_swin_small_patch4_window7.pth", None, "Apache-2.0", 80, 48.5, 43.3),
+    "swin_t": _swin("v1.0.2/mask_rcnn_swin_tiny_patch4_window7.pth", 46.0, 41.6),
+    "swin_t_1x": _swin("v1.0.3/mask_rcnn_swin_tiny_patch4_window7_1x.pth", 43.7, 39.8, "swin_t"),
+    "swin_s": _swin("v1.0.2/mask_rcnn_swin_small_patch4_window7.pth", 48.5, 43.3),
+    "cascade_swin_t_giou": _swin("v1.0.2/cascade_mask_rcnn_swin_tiny_patch4_window7.pth", 50.4, 43.7),
+    "cascade_swin_t_giou_1x": _swin(
+        "v1.0.3/cascade_mask_rcnn_swin_tiny_patch4_window7_1x.pth", 48.1, 41.7, "cascade_swin_t_giou"
+    ),
+    "cascade_swin_s_giou": _swin("v1.0.2/cascade_mask_rcnn_swin_small_patch4_window7.pth", 51.9, 45.0),
+    "cascade_swin_b_giou": _swin("v1.0.2/cascade_mask_rcnn_swin_base_patch4_window7.pth", 51.9, 45.0),
 }

@@ -5,12 +5,12 @@ arXiv:1612.03144; heads of the "v2" variants: Li et al. 2021, arXiv:2111.11429; 
 2018, arXiv:1712.00726. Tensor names and numbers are those of torchvision's models (BSD-3-Clause); where
 detectron2 (Apache-2.0) computes something else, a field of `Config` says which.
 
-Backbones: ResNet, ResNeXt, Swin and SwinV2 (Mask R-CNN with Swin as its authors' detectors, which are
-mmdetection's; its cascade as detectron2's), and SpineNet, which brings its own pyramid.
+Backbones: ResNet, ResNeXt, Swin and SwinV2 (as its authors' detectors, which are mmdetection's, Apache-2.0; its
+cascades `_giou` likewise, the others as detectron2's), and SpineNet, which brings its own pyramid.
 
-Departures: mask logits are computed for the predicted class alone; the batch is one table of regions.
-With SpineNet, anchors, box coding and heads are detectron2's, not those of its TPU code, whose checkpoints do
-not load; box offsets of Swin's Mask R-CNN are not clamped from below.
+Departures: mask logits are computed for the predicted class alone; the batch is one table of regions. Cells of
+the padding have anchors that learn as background. With SpineNet, anchors, box coding and heads are detectron2's,
+not those of its TPU code, whose checkpoints do not load.
 Weights: torchvision's are under BSD-3-Clause, detectron2's under CC BY-SA 3.0, Swin's under Apache-2.0.
 Variant of our own: `test`.
 """
@@ -38,13 +38,14 @@ from delineate.models._rcnn_heads import (
     choose,
     convolutions,
     levels_of,
+    mean_logits,
+    refine,
 )
 from delineate.models._rcnn_keys import own_names
 from delineate.models._rcnn_training import two_stage_losses
 from delineate.models._rcnn_weights import WEIGHTS
 from delineate.models._sam_blocks import ChannelNorm
 from delineate.nn.anchors import base_anchors, grid_anchors
-from delineate.nn.box_coding import clip, decode
 from delineate.nn.fpn import FPN
 from delineate.nn.resnet import Norm, fold_norms
 from delineate.nn.roi_align import pyramid_roi_align
@@ -127,9 +128,13 @@ class MaskRCNN(nn.Module):
         self.roi_heads["box_predictor"] = predictors[0] if stages == 1 else nn.ModuleList(predictors)
         if config.masks:
             inside = config.channels if config.pyramid else wide
-            layers = convolutions(config.channels, heads.mask_convolutions, norm) if config.pyramid else []
-            self.roi_heads["mask_head"] = nn.Sequential(*layers)
-            self.roi_heads["mask_predictor"] = MaskPredictor(inside, heads.mask_hidden, depth)
+            count = heads.mask_convolutions if config.pyramid else 0
+            drawers = stages if heads.stage_masks else 1
+            norm = norm if heads.mask_norm else None
+            mask_heads = [nn.Sequential(*convolutions(config.channels, count, norm)) for _ in range(drawers)]
+            masks = [MaskPredictor(inside, heads.mask_hidden, depth) for _ in range(drawers)]
+            self.roi_heads["mask_head"] = mask_heads[0] if drawers == 1 else nn.ModuleList(mask_heads)
+            self.roi_heads["mask_predictor"] = masks[0] if drawers == 1 else nn.ModuleList(masks)
 
     def forward(
         self, images: Tensor, sizes: Tensor | None = None, features: Sequence[Tensor] | None = None
@@ -149,7 +154,7 @@ class MaskRCNN(nn.Module):
         sizes = self.checked_sizes(images, sizes)
         features = self.features(images) if features is None else features
         anchored = self.anchored(features, images)
-        found = propose(*anchored, sizes, self.config.proposals.limits)
+        found = propose(*anchored, sizes, self.config.proposals.limits, floored=self.config.floored)
         regions = Regions.gather([boxes for boxes, _ in found])
         detections = self.detect(features, regions, sizes)
         kept = Regions.gather([part.boxes for part in detections])
@@ -231,8 +236,10 @@ class MaskRCNN(nn.Module):
         found, end = [], 0
         for size, count in zip(sizes, counts, strict=True):
             rows = slice(end, end := end + count)
-            boxes, weights = regions.boxes[rows], heads.box_weights[-1]
-            found.append(choose(scores[rows], offsets[rows], boxes, size, weights, heads.choice))
+            given = scores[rows], offsets[rows], regions.boxes[rows]
+            found.append(
+                choose(*given, size, heads.box_weights[-1], heads.choice, floored=self.config.floored)
+            )
         return found
 
     def classify(
@@ -240,15 +247,17 @@ class MaskRCNN(nn.Module):
     ) -> tuple[Tensor, Tensor, Regions]:
         """Probabilities (R, classes), the last stage's offsets (R, classes or 1, 4), and the regions that it saw."""
         heads = self.config.heads
-        total = torch.zeros(())
+        last, found = len(heads.box_weights) - 1, []
         for stage, weights in enumerate(heads.box_weights):
             logits, offsets = self.box_outputs(features, regions, stage)
-            total = logits.float().softmax(1) + (total if stage else 0)
-            if stage + 1 < len(heads.box_weights):
-                boxes = clip(decode(offsets[:, 0].float(), regions.boxes, weights), sizes[regions.images])
-                regions = Regions(boxes.detach(), regions.images)
-        channels = self._class_channels(total)
-        scores = total[:, channels] / len(heads.box_weights)
+            channels = self._class_channels(logits)
+            found.append(logits.float() if heads.mean == "logits" else logits.float().softmax(1))
+            if stage < last:
+                best = channels[logits[:, channels].argmax(1)]
+                boxes = refine(offsets, best, regions, sizes, weights, floored=self.config.floored)
+                regions = Regions(boxes, regions.images)
+        mean = sum(found[1:], found[0]) / len(found)
+        scores = (mean.softmax(1) if heads.mean == "logits" else mean)[:, channels]
         return scores, offsets if heads.agnostic else offsets[:, channels], regions
 
     def box_outputs(
@@ -262,16 +271,23 @@ class MaskRCNN(nn.Module):
         logits, offsets = self._stage("box_predictor", stage)(hidden)
         return logits, offsets
 
-    def mask_logits(self, features: Sequence[Tensor], regions: Regions, labels: Tensor) -> Tensor:
-        """Logits (R, 28, 28) of the masks of labels (R,) in regions; (R, 0, 0) where masks are not the task."""
+    def mask_logits(
+        self, features: Sequence[Tensor], regions: Regions, labels: Tensor, stage: int | None = None
+    ) -> Tensor:
+        """Logits (R, 28, 28) of the masks of labels (R,) in regions; (R, 0, 0) where masks are not the task.
+
+        Where every stage draws masks, those of one `stage`, or of the mean of all stages' probabilities.
+        """
         if not self.config.masks:
             return features[0].new_zeros((len(labels), 0, 0))
-        pooled = self.pool(features, regions, 14)
-        hidden = self.roi_heads["mask_head" if self.config.pyramid else "res5"](pooled)
-        masks: Tensor = cast("MaskPredictor", self.roi_heads["mask_predictor"]).chosen(
-            hidden, self._class_channels(labels)[labels]
-        )
-        return masks
+        pooled, channels = self.pool(features, regions, 14), self._class_channels(labels)[labels]
+        every = range(len(self.config.heads.box_weights) if self.config.heads.stage_masks else 1)
+        found = []
+        for index in every if stage is None else [stage]:
+            head = self._stage("mask_head", index) if self.config.pyramid else self.roi_heads["res5"]
+            predictor = cast("MaskPredictor", self._stage("mask_predictor", index))
+            found.append(predictor.chosen(head(pooled), channels))
+        return mean_logits(found)
 
     def pool(self, features: Sequence[Tensor], regions: Regions, side: int) -> Tensor:
         """Features (R, C, side, side) of regions."""

@@ -31,13 +31,16 @@ def encode(boxes: Tensor, anchors: Tensor, weights: tuple[float, float, float, f
     return offsets * offsets.new_tensor(weights)
 
 
-def decode(offsets: Tensor, anchors: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
+def decode(
+    offsets: Tensor, anchors: Tensor, weights: tuple[float, float, float, float], *, floored: bool = False
+) -> Tensor:
     """Boxes that offsets lead to: the inverse of `encode`, but for the cap on the sides' growth.
 
     Args:
         offsets: (..., 4) as `encode` gives them; log ratios above `LARGEST_LOG` are capped.
         anchors: (..., 4) xyxy, of a shape that broadcasts with `offsets`.
         weights: Those of `encode`.
+        floored: Log ratios below minus `LARGEST_LOG` are raised to it (mmdetection).
 
     Returns:
         (..., 4) xyxy.
@@ -49,7 +52,8 @@ def decode(offsets: Tensor, anchors: Tensor, weights: tuple[float, float, float,
     centres = anchors[..., :2] + 0.5 * sides
     offsets = offsets / offsets.new_tensor(weights)
     centres = offsets[..., :2] * sides + centres
-    halves = 0.5 * (offsets[..., 2:].clamp(max=LARGEST_LOG).exp() * sides)
+    ratios = offsets[..., 2:].clamp(min=-LARGEST_LOG if floored else None, max=LARGEST_LOG)
+    halves = 0.5 * (ratios.exp() * sides)
     return torch.cat((centres - halves, centres + halves), -1)
 
 

@@ -13,7 +13,9 @@ _CELLS = 1 << 18  # overlaps in memory at a time: 1 MB, which stays in a core's 
 
 
 @torch.no_grad()
-def match(objects: Tensor, boxes: Tensor, *, high: float, low: float, rescue: bool) -> Tensor:
+def match(
+    objects: Tensor, boxes: Tensor, *, high: float, low: float, rescue: bool, taken_from: float | None = None
+) -> Tensor:
     """The object that each box overlaps most, if that is enough.
 
     Memory does not grow with objects x boxes.
@@ -26,7 +28,10 @@ def match(objects: Tensor, boxes: Tensor, *, high: float, low: float, rescue: bo
         rescue: Boxes that overlap some object more than all others do (ties included, an overlap of nothing
             excluded) belong to their own best object, however low the overlap. Departure from torchvision and
             detectron2, where one object that no box overlaps (of no area, or outside of the picture) makes
-            every box that does not overlap it an object's box, all over the picture.
+            every box that does not overlap it an object's box, all over the picture. It never shows where
+            anchors cover the picture, as those of every published network do.
+        taken_from: With `rescue`: such boxes belong to the object that they were the best for (the last such
+            object), if the overlap is at least this (mmdetection).
 
     Returns:
         (N,) int64: row of `objects`, `BACKGROUND` or `IGNORED`. Without objects all are background.
@@ -51,14 +56,17 @@ def match(objects: Tensor, boxes: Tensor, *, high: float, low: float, rescue: bo
     result = torch.where(value < high, torch.where(value < low, BACKGROUND, IGNORED), owner)
     if not rescue:
         return result
-    wanted = torch.where(highest > 0, highest, torch.inf)[:, None]
+    enough = (highest > 0) & (highest >= (taken_from or 0.0))
+    wanted = torch.where(enough, highest, torch.inf)[:, None]
     candidates = (value >= wanted.min()).nonzero()[
         :, 0
     ]  # the others overlap nothing as much as any object's best
     for begin in range(0, len(candidates), step):
         rows = candidates[begin : begin + step]
-        saved = rows[(pairwise_iou(objects, boxes[rows]) == wanted).any(0)]
-        result[saved] = owner[saved]
+        best_for = pairwise_iou(objects, boxes[rows]) == wanted
+        saved = best_for.any(0)
+        last = len(objects) - 1 - best_for.flip(0).int().argmax(0)
+        result[rows[saved]] = (owner[rows] if taken_from is None else last)[saved]
     return result
 
 

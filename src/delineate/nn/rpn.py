@@ -77,6 +77,8 @@ def propose(
     anchors: Sequence[Tensor],
     sizes: Tensor,
     limits: Limits,
+    *,
+    floored: bool = False,
 ) -> list[tuple[Tensor, Tensor]]:
     """Proposals of every picture.
 
@@ -86,6 +88,7 @@ def propose(
         anchors: One (n, 4) per level, xyxy.
         sizes: (B, 2) height and width of the pictures, without padding.
         limits: How many are wanted.
+        floored: See `box_coding.decode`.
 
     Returns:
         Per picture boxes (K, 4) xyxy, clipped to it, and their logits (K,), by falling probability.
@@ -94,7 +97,7 @@ def propose(
     for index, (logit, offset, anchor) in enumerate(zip(logits, offsets, anchors, strict=True)):
         best, places = logit.float().topk(min(limits.before, logit.shape[1]), 1)
         chosen = offset.float().gather(1, places[..., None].expand(-1, -1, 4))
-        boxes.append(clip(decode(chosen, anchor[places], WEIGHTS), sizes[:, None]))
+        boxes.append(clip(decode(chosen, anchor[places], WEIGHTS, floored=floored), sizes[:, None]))
         scores.append(best)
         levels.append(torch.full_like(places[0], index))
     level = torch.cat(levels)
