@@ -196,7 +196,7 @@ def test_wrong_arguments(options, message):
         draw(given_.pop("image"), given_.pop("instances"), **given_)
 
 
-def test_every_panoptic_segment_has_its_own_colour_and_void_none():
+def test_panoptic_classes_have_colours_objects_their_shades_and_void_none():
     """Two cars side by side in front of sky."""
     street = Panoptic(
         [[5, 5, 5, 5], [2, 2, 9, 0]],
@@ -207,7 +207,8 @@ def test_every_panoptic_segment_has_its_own_colour_and_void_none():
     )
     image = np.full((2, 4, 3), 7, np.uint8)
     result = draw(image, street, alpha=1, labels=False)
-    want = {2: colours(3)[0], 9: colours(3)[1], 5: colours(3)[2], 0: image[0, 0]}
+    lighter = np.rint(colours(1)[0] * 0.6 + 255 * 0.4).astype(np.uint8)
+    want = {2: colours(3)[0], 9: lighter, 5: colours(3)[1], 0: image[0, 0]}
     assert all((result[y, x] == want[street.map[y, x]]).all() for y in range(2) for x in range(4))
     named = np.zeros((200, 300, 3), np.uint8)
     wide = Panoptic(
@@ -216,3 +217,21 @@ def test_every_panoptic_segment_has_its_own_colour_and_void_none():
     assert (draw(named, wide, ["car", "sky"]) != draw(named, wide, ["car", "sky"], labels=False)).any()
     with pytest.raises(ValueError, match=r"instances' size \(2, 4\), got \(3, 4\)"):
         draw(np.zeros((3, 4), np.uint8), street)
+
+
+def test_a_legend_names_classes_counts_and_shares(monkeypatch):
+    """Objects first, the most frequent on top, then stuff by area; in the colours of the classes."""
+    seen = []
+    monkeypatch.setattr("delineate.draw.with_legend", lambda canvas, entries: seen.append(entries) or canvas)
+    map_ = np.repeat([[1, 2, 3, 4], [5, 5, 5, 6]], 50, axis=0)
+    scene = Panoptic(map_, [1, 2, 3, 4, 5, 6], [0, 1, 1, 2, 3, 2], [True, True, True, False, False, False])
+    draw(np.zeros((100, 4), np.uint8), scene, ["cat", "car", "sky", "road"], legend=True)
+    table = colours(4).tolist()
+    assert seen[0] == [
+        (tuple(table[1]), "car", "2"),
+        (tuple(table[0]), "cat", "1"),
+        (tuple(table[3]), "road", "37.5 %"),
+        (tuple(table[2]), "sky", "25.0 %"),
+    ]
+    draw(np.zeros((100, 4), np.uint8), scene, legend=False)
+    assert seen[1] == []

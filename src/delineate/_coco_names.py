@@ -23,3 +23,15 @@ VOC: tuple[str, ...] = (
 
 GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 """Ids below 91 that no category of COCO's objects has."""
+
+STUFF: tuple[str, ...] = (
+    *("banner", "blanket", "bridge", "cardboard", "counter", "curtain", "door-stuff", "floor-wood"),
+    *("flower", "fruit", "gravel", "house", "light", "mirror-stuff", "net", "pillow", "platform"),
+    *("playingfield", "railroad", "river", "road", "roof", "sand", "sea", "shelf", "snow", "stairs"),
+    *("tent", "towel", "wall-brick", "wall-stone", "wall-tile", "wall-wood", "water-other"),
+    *("window-blind", "window-other", "tree-merged", "fence-merged", "ceiling-merged"),
+    *("sky-other-merged", "cabinet-merged", "table-merged", "floor-other-merged", "pavement-merged"),
+    *("mountain-merged", "grass-merged", "dirt-merged", "paper-merged", "food-other-merged"),
+    *("building-other-merged", "rock-merged", "wall-other-merged", "rug-merged"),
+)
+"""The 53 classes of COCO panoptic without objects, by rising id; what detectron2's panoptic networks predict."""

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from delineate._native import _core
 from delineate.image import to_rgb8
 from delineate.instances import Instances
+from delineate.legend import Entry, with_legend
 from delineate.panoptic import Panoptic
 
 # Okabe & Ito, "Color Universal Design" (2008): told apart with every common kind of colour vision. Its black
@@ -31,6 +32,7 @@ _GOLDEN = 0.6180339887498949  # steps of this part of the hue circle never come 
 # darker than a lightness of 41, which a black background would swallow.
 _FIRST_HUE = 0.48
 _SHADES = ((0.62, 0.8), (0.7, 0.92), (0.31, 0.99), (0.59, 0.97), (0.45, 0.95), (0.45, 0.81))
+_TURNS = ((0, 0.0), (255, 0.4), (0, 0.35), (255, 0.65), (0, 0.6))  # grey level, and how far towards it
 _MOST_LABELS = 60  # more than this many cover the picture
 
 
@@ -62,11 +64,12 @@ def draw(
     outline: bool = True,
     labels: bool | Literal["auto"] = "auto",
     palette: ArrayLike | None = None,
+    legend: bool = False,
 ) -> NDArray[np.uint8]:
     """Paint instances over their picture: masks filled and outlined, or boxes where there are no masks.
 
     Colours tell the classes apart, or the objects where all are of one class. Small objects lie on top of
-    large ones. In a panoptic picture every segment has a colour of its own, and void stays as it is.
+    large ones. In a panoptic picture every class has a colour, of which its objects are shades; void stays as it is.
 
     Args:
         image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), any dtype that `image.to_rgb8` takes; not changed.
@@ -78,9 +81,11 @@ def draw(
         labels: Whether to write class and score, each where it covers no other label. "auto": if there are at
             most 60 objects and `classes` has more than one name.
         palette: (K, 3) RGB levels, taken in turn; None = `colours`.
+        legend: Whether to add a panel (see `legend.with_legend`) that names the colours, how many objects there are of
+            each class, and which share of the picture is stuff, largest first. Stuff then has no labels.
 
     Returns:
-        (H, W, 3) uint8.
+        (H, W, 3) uint8; larger with a legend.
 
     Raises:
         ValueError: Sizes or ranges do not fit.
@@ -94,9 +99,10 @@ def draw(
            [115,  80,   0],
            [  0,   0,   0]], dtype=uint8)
     """
-    by_object = isinstance(instances, Panoptic)
+    stuff = np.zeros(len(instances), bool)
+    panoptic = isinstance(instances, Panoptic)
     if isinstance(instances, Panoptic):
-        instances = instances.to_instances(stuff=True)
+        stuff, instances = ~instances.things, instances.to_instances(stuff=True)
     canvas = np.array(to_rgb8(image), order="C")
     if canvas.shape[:2] != instances.size:
         raise ValueError(
@@ -108,7 +114,10 @@ def draw(
         raise ValueError(f"draw: labels must be True, False or 'auto', got {labels!r}")
     if classes is not None and len(instances) and instances.labels.max() >= len(classes):
         raise ValueError(f"draw: classes must name label {instances.labels.max()}, got {len(classes)} names")
-    paints = _paints(instances, palette, by_object=by_object)
+    paints = _paints(instances, palette, by_class=panoptic or legend)
+    entries = _entries(instances, classes, paints, stuff) if legend else []
+    if panoptic:
+        paints = _shades(paints, instances.labels, stuff)
     width = 1 if max(instances.size) < 1000 else 2
     if instances.masks is None:
         for box, paint in zip(instances.boxes, paints, strict=True):
@@ -119,7 +128,10 @@ def draw(
         _core.blend(canvas, masks.runs, paints[order], round(alpha * 256), width if outline else 0)
     if labels == "auto":
         labels = classes is not None and len(classes) > 1 and len(instances) <= _MOST_LABELS
-    return _write_labels(canvas, instances, classes, paints) if labels and len(instances) else canvas
+    named = np.flatnonzero(~stuff) if legend else np.arange(len(instances))
+    if labels and len(named):
+        canvas = _write_labels(canvas, instances[named], classes, paints[named])
+    return with_legend(canvas, entries)
 
 
 def _hue(index: int) -> tuple[int, int, int]:
@@ -129,9 +141,39 @@ def _hue(index: int) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _paints(instances: Instances, palette: ArrayLike | None, *, by_object: bool) -> NDArray[np.uint8]:
+def _entries(
+    instances: Instances, classes: Sequence[str] | None, paints: NDArray[np.uint8], stuff: NDArray[np.bool_]
+) -> list[Entry]:
+    """A line for each class: objects first, the most frequent ones on top, then stuff by its area."""
+    areas = np.zeros(len(instances)) if instances.masks is None else instances.masks.areas
+    rows: list[tuple[bool, float, Entry]] = []
+    for label in np.unique(instances.labels).tolist():
+        own = instances.labels == label
+        first = int(np.flatnonzero(own)[0])
+        share = float(areas[own].sum()) / (instances.size[0] * instances.size[1])
+        amount = f"{100 * share:.1f} %" if stuff[first] else str(int(own.sum()))
+        red, green, blue = paints[first].tolist()
+        name = str(label) if classes is None else classes[label]
+        rank = share if stuff[first] else float(own.sum())
+        rows.append((bool(stuff[first]), -rank, Entry((red, green, blue), name, amount)))
+    return [entry for _, _, entry in sorted(rows, key=lambda row: row[:2])]
+
+
+def _shades(
+    paints: NDArray[np.uint8], labels: NDArray[np.int64], stuff: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """The objects of a class lighter and darker in turn, the first in the colour of the class."""
+    result = paints.copy()
+    for label in np.unique(labels[~stuff]).tolist():
+        for n, index in enumerate(np.flatnonzero((labels == label) & ~stuff).tolist()):
+            goal, way = _TURNS[n % len(_TURNS)]
+            result[index] = np.rint(paints[index] * (1 - way) + goal * way).astype(np.uint8)
+    return result
+
+
+def _paints(instances: Instances, palette: ArrayLike | None, *, by_class: bool) -> NDArray[np.uint8]:
     """(N, 3): one colour per instance."""
-    by_class = not by_object and len(np.unique(instances.labels)) > 1
+    by_class = by_class or len(np.unique(instances.labels)) > 1
     index = instances.labels if by_class else np.arange(len(instances))
     if palette is None:
         used, place = np.unique(index, return_inverse=True)

@@ -31,6 +31,7 @@ from delineate.image import read_image, to_rgb8
 from delineate.instances import Instances
 from delineate.modelfile import KEY, SIZES, Card, Preprocess
 from delineate.postprocess.decode import Thresholds
+from delineate.postprocess.panoptic import Rules
 from delineate.predict import Predictor
 from delineate.runtimes import load
 
@@ -91,7 +92,7 @@ def export(  # noqa: PLR0913  (every one is a fact of the file)
         model: A model of `delineate.models`; it is left as it is.
         path: The file to write or to replace. Written only when the exported network agrees with the model.
         preprocess: How a picture becomes the network's input.
-        classes: Class names, one per class of the model.
+        classes: Class names, one per class of the model; of a panoptic model those of its stuff may follow.
         thresholds: Which detections count, unless the user says otherwise.
         licence: Licence of the weights: an SPDX identifier or a sentence.
         provenance: Data, recipe, commit, ...; anything that JSON can hold. "name" becomes the model's name.
@@ -108,13 +109,19 @@ def export(  # noqa: PLR0913  (every one is a fact of the file)
         RuntimeFailure: The exported network does not agree with the model.
         OSError: The file cannot be written.
     """
-    count = cast("Any", model).config.classes
-    if len(classes) != count:
-        raise ValueError(f"export: classes must be {count} names, as the model predicts, got {len(classes)}")
+    config: Any = model.config
+    count, stuff = config.classes, getattr(config, "stuff", 0)
+    if len(classes) not in (count, count + stuff):
+        also = f", or {count + stuff} with those of its stuff" if stuff else ""
+        raise ValueError(
+            f"export: classes must be {count} names, as the model predicts{also}, got {len(classes)}"
+        )
     reference = copy.deepcopy(model).cpu().float().eval()
     card = Card(
         name=str(provenance.get("name", Path(path).stem)),
-        classes=tuple(classes),
+        classes=tuple(classes[:count]),
+        stuff=tuple(classes[count:]),
+        panoptic=getattr(config, "rules", Rules()),
         preprocess=preprocess,
         decode=models.family(model).DECODE,
         thresholds=thresholds,

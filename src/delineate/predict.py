@@ -42,7 +42,8 @@ class Predictor:
     Args:
         model: The name of an embedded model (see `embedded`) or of a published one that is ready in the cache
             (see `delineate.published`), a path to an ONNX file, or such a file's content: an export of ours,
-            or a foreign one that is recognised (see `delineate.modelfile`).
+            or a foreign one that is recognised (see `delineate.modelfile`). Or a network that is loaded
+            already, which then is the runtime.
         runtime: One of `runtimes.NAMES`.
         score: Keep what scores above this; None = what the model file says.
         iou: Overlap from which the lesser of two boxes is dropped; None = what the model file says.
@@ -60,7 +61,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | Path | bytes = "nuclei",
+        model: str | Path | bytes | Runtime = "nuclei",
         *,
         runtime: str = "onnx",
         score: float | None = None,
@@ -70,7 +71,10 @@ class Predictor:
         threads: int | None = None,
     ) -> None:
         given = {"score": score, "iou": iou, "max_detections": max_detections}
-        self.runtime: Runtime = runtimes.load(runtime, _find(model), threads=threads)
+        if isinstance(model, str | Path | bytes):
+            self.runtime: Runtime = runtimes.load(runtime, _find(model), threads=threads)
+        else:
+            self.runtime = model
         self.source = "a model in memory" if isinstance(model, bytes) else str(model)
         try:
             self.card = read_card(self.runtime)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from delineate import download, models
-from delineate._coco_names import CLASSES, VOC
+from delineate._coco_names import CLASSES, STUFF, VOC
 from delineate.errors import DownloadError
 from delineate.export import export
 from delineate.export_prompts import export_promptable
@@ -164,7 +164,7 @@ def prepare(name: str, path: str | Path) -> Path:
         loaded.model,
         target,
         preprocess=getattr(config, "preprocess", Preprocess()),
-        classes=loaded.classes,
+        classes=(*loaded.classes, *(STUFF if getattr(config, "stuff", 0) == len(STUFF) else ())),
         thresholds=Thresholds(),
         licence=found.weights.licence,
         provenance=provenance,

@@ -216,6 +216,31 @@ def test_predictions_may_be_bare(edited, tmp_path):
         coco_panoptic.read_predictions(tmp_path / "found.json", truth, maps)
 
 
+def test_predictions_may_have_ids_of_their_own(tmp_path):
+    """Pictures are known by their names, categories by theirs; what is ambiguous keeps its id."""
+    picture = one()
+    shapes = [
+        PanopticRecord(tmp_path / f"{name}.png", picture.size, picture, n) for n, name in enumerate("ab", 7)
+    ]
+    truth = PanopticDataset(shapes, CLASSES, THINGS)
+    coco_panoptic.write(truth, tmp_path / "truth.json")
+    labels = len(CLASSES) - 1 - picture.labels
+    turned = Panoptic(picture.map, picture.ids, labels, picture.things, picture.crowd, picture.scores)
+    records = [
+        PanopticRecord(tmp_path / "x" / f"{name}.png", picture.size, turned, n)
+        for n, name in enumerate("ba", 1)
+    ]
+    found = PanopticDataset(records, CLASSES[::-1], THINGS[::-1])
+    coco_panoptic.write(found, tmp_path / "found.json")
+    read = coco_panoptic.read_predictions(tmp_path / "found.json", tmp_path / "truth.json")
+    assert [record.id for record in read] == [8, 7]
+    assert all(record.read() == picture for record in read)
+    text = (tmp_path / "found.json").read_text()
+    (tmp_path / "found.json").write_text(text.replace(f'"{CLASSES[0]}"', '"other"'))
+    with pytest.raises(FormatError, match="category .*: name must be .*got 'other'"):
+        coco_panoptic.read_predictions(tmp_path / "found.json", tmp_path / "truth.json")
+
+
 def test_the_sample_of_coco(shared, tmp_path):
     path = shared / "data/coco_panoptic_sample/panoptic_examples.json"
     assert coco_panoptic.sniff(path)

@@ -103,6 +103,7 @@ def test_a_configuration_survives_a_file(variant):
         ({"detector": mask_rcnn.VARIANTS["r50_c4"]}, "pyramid from stride 4"),
         ({"detector": mask_rcnn.VARIANTS["spinenet_49"]}, "pyramid from stride 4"),
         ({"detector": mask_rcnn.VARIANTS["faster_r50_fpn"]}, "masks=False"),
+        ({"rules": {"stuff_area": "large"}}, "rules must be Rules"),
         ({"detector": {"colour": 1}}, "detector must be a mask_rcnn.Config"),
     ],
 )

@@ -163,7 +163,9 @@ def test_whole_pictures_and_batches_of_several_sizes(folder):
 
 def test_networks_and_data_must_fit(folder, dataset, tmp_path):
     coco.write(dataset, tmp_path / "train.json")
-    with pytest.raises(FormatError, match="what every pixel is, as COCO panoptic files do. Train mask_rcnn"):
+    with pytest.raises(
+        FormatError, match="what every pixel is, as COCO panoptic files and Cityscapes do. Train mask_rcnn"
+    ):
         read(tmp_path, "panoptic_fpn-test")
     with pytest.raises(FormatError, match="yolo_seg learns objects: .*Train panoptic_fpn or fcn"):
         read(folder, "yolo_seg-test")

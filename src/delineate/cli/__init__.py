@@ -31,13 +31,16 @@ def _add(name: str, summary: str, *examples: str) -> None:
 
 _add(
     "predict",
-    "Segment pictures: overlays, predictions.json (COCO) and objects.csv. Exit code 0: all pictures; 1: some could not "
-    "be read; 2: nothing could be done.",
+    "Segment pictures: overlays, predictions.json (COCO) and objects.csv; with models that name every pixel COCO "
+    "panoptic files, class maps and the share of each class. Exit code 0: all pictures; 1: some could not be read; 2: "
+    "nothing could be done.",
     "cells/*.png --out results",
     "slides --out results --pixel-size 0.325",
     "street.jpg --model mask_rcnn-r50_fpn --score 0.5 --out results",
     "street.jpg --model yolov8n-seg.onnx --score 0.4 --out results",
     "street.jpg --text 'red car' --text window --model sam-vit_b --out results",
+    "photos/ --model panoptic_fpn-r50 --accept-licence CC-BY-SA-3.0 --out results",
+    "scenes/ --model runs/scenes/best.safetensors --stuff-area 100 --out results",
 )
 _add(
     "eval",

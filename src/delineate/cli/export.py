@@ -5,18 +5,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
 
 from delineate.errors import MissingExtra
 from delineate.image import SUFFIXES
-from delineate.modelfile import Preprocess
-from delineate.postprocess.decode import Thresholds
-
-if TYPE_CHECKING:
-    from delineate.models import Loaded
 
 
 def export_command(
@@ -44,20 +39,22 @@ def export_command(
         raise MissingExtra("torch", "torch")
     from delineate import models
     from delineate.export import export
+    from delineate.trained import card_of
 
     loaded = models.load(checkpoint)
+    facts = card_of(loaded, out.stem)
     given = {"score": score, "iou": iou, "max_detections": max_detections}
     thresholds = msgspec.structs.replace(
-        _thresholds(loaded), **{name: value for name, value in given.items() if value is not None}
+        facts.thresholds, **{name: value for name, value in given.items() if value is not None}
     )
     parity = export(
         loaded.model,
         out,
-        preprocess=_preprocess(loaded),
-        classes=loaded.classes,
+        preprocess=facts.preprocess,
+        classes=(*facts.classes, *facts.stuff),
         thresholds=thresholds,
-        licence=licence or _licence(loaded),
-        provenance={"name": out.stem, **_facts(loaded), **dict(_pair(text) for text in note)},
+        licence=licence or facts.licence,
+        provenance={"name": out.stem, **facts.provenance, **dict(_pair(text) for text in note)},
         samples=_pictures(samples)[:limit],
         half=half,
     )
@@ -67,44 +64,6 @@ def export_command(
         f"score drift {parity.score_drift:.2e}\n"
     )
     return 0
-
-
-def _preprocess(loaded: Loaded) -> Preprocess:
-    """What training used; what its variant says for an official checkpoint, else a letterbox of 640."""
-    if "config" not in loaded.header:
-        given: Preprocess = getattr(loaded.model.config, "preprocess", Preprocess())
-        return given
-    from delineate.train import TrainConfig
-    from delineate.train.loop import preprocess_of
-
-    return preprocess_of(loaded.model, msgspec.convert(loaded.header["config"], TrainConfig))
-
-
-def _thresholds(loaded: Loaded) -> Thresholds:
-    config = loaded.header.get("config", {})
-    known = {name: config[name] for name in ("iou", "max_detections") if name in config}
-    return Thresholds(**known)
-
-
-def _licence(loaded: Loaded) -> str:
-    """Official weights keep their licence; the user's own have the one that the user states."""
-    if loaded.header:
-        return "not stated"
-    from delineate import models
-
-    family, _, variant = loaded.name.partition("-")
-    weights = models.family(family).WEIGHTS.get(variant)
-    return weights.licence if weights else "not stated"
-
-
-def _facts(loaded: Loaded) -> dict[str, Any]:
-    """What the file says of its origin; folders of the machine that trained it stay out."""
-    kept = ("epoch", "step", "metrics", "config")
-    facts = {"model": loaded.name, **{name: loaded.header[name] for name in kept if name in loaded.header}}
-    if "config" in facts:
-        data = {**facts["config"].get("data", {}), "root": ""}
-        facts["config"] = {**facts["config"], "data": data}
-    return facts
 
 
 def _pair(text: str) -> tuple[str, str]:

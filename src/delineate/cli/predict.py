@@ -1,15 +1,16 @@
-"""``delineate predict``: pictures in; overlays, a COCO file and a table of objects out."""
+"""``delineate predict``: pictures in; overlays, a file of what was found and tables out."""
 
 from __future__ import annotations
 
 import glob
+import importlib.util
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 from cyclopts import Parameter
@@ -18,23 +19,21 @@ from numpy.typing import NDArray
 from delineate._coco_names import CLASSES, GAPS
 from delineate.cli._progress import track
 from delineate.cli._published import ready
+from delineate.cli._scenes import Drawing, Scene, scene_of
 from delineate.cli._text import Named
 from delineate.dataset import Dataset, Record
 from delineate.draw import draw
-from delineate.errors import FormatError
+from delineate.errors import FormatError, MissingExtra
 from delineate.formats import coco
 from delineate.image import SUFFIXES, read_image, write_image
 from delineate.instances import Instances
 from delineate.measure import write_csv
 from delineate.predict import Predictor
 
+CHECKPOINTS = (".safetensors", ".pt", ".pth", ".pkl")
+"""Of files that torch reads; all others are ONNX."""
 
-@dataclass(frozen=True)
-class _Done:
-    """A picture that was segmented, and the overlay that is being written."""
-
-    record: Record
-    overlay: Future[None] | None
+Found = TypeVar("Found", Instances, Scene)
 
 
 def predict_command(
@@ -81,12 +80,21 @@ def predict_command(
         Parameter(help="Micrometres per pixel, or width,height of a pixel: measures in micrometres."),
     ] = None,
     coco_results: Annotated[
-        bool, Parameter(negative="", help="predictions.json as a bare COCO results list.")
+        bool, Parameter(negative="", help="predictions.json as a bare COCO results list of objects.")
     ] = False,
-    overlays: Annotated[bool, Parameter(help="Draw the pictures with their objects.")] = True,
+    objects: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Of models that name every pixel: objects alone, as other models give them."
+        ),
+    ] = False,
+    stuff_area: Annotated[
+        int | None, Parameter(help="Of panoptic models: stuff needs at least so many pixels of a picture.")
+    ] = None,
+    overlays: Annotated[bool, Parameter(help="Draw the pictures with what was found.")] = True,
 ) -> int:
     """Segments pictures; see `delineate predict --help`."""
-    paths, failures = _find(images, out / "overlays")
+    paths, failures = _find(images, out)
     if not paths and not failures:
         sys.stderr.write(
             "delineate predict: no pictures found. Name pictures, folders of pictures, or patterns.\n"
@@ -99,9 +107,8 @@ def predict_command(
         )
         return 2
     started = time.monotonic()
-    predictor: Predictor | Named
     if text:
-        predictor = Named(
+        predictor: Predictor | Named = Named(
             text,
             encoder,
             model or "click",
@@ -111,36 +118,66 @@ def predict_command(
             most=max_detections,
         )
     else:
-        ready(model or "nuclei", accept_licence, offline=offline)
         names = None if classes is None else _class_names(classes)
-        predictor = Predictor(model or "nuclei", score=score, max_detections=max_detections, classes=names)
+        predictor = _predictor(
+            model or "nuclei",
+            accept_licence,
+            offline=offline,
+            score=score,
+            most=max_detections,
+            classes=names,
+        )
     if overlays:
         (out / "overlays").mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    records = []
-    with ThreadPoolExecutor(2, thread_name_prefix="pictures") as pool:
-        found = _segment(paths, predictor, out if overlays else None, pool, failures)
-        pending: list[_Done] = []
-        for done in track(found, "Segmenting", len(paths)):
-            pending.append(done)
-            while len(pending) > 4 or (pending and _is_written(pending[0])):
-                records.append(_finish(pending.pop(0)))
-        records += [_finish(done) for done in pending]
+    drawn = out if overlays else None
+    if isinstance(predictor, Predictor) and not objects and not coco_results:
+        scenes = scene_of(predictor, score, stuff_area)
+        if scenes is not None:
+            seen = _results(paths, scenes.look, drawn, failures)
+            return _end(len(seen), scenes.write(seen, out, sides), out, failures, started)
+    found = _results(paths, partial(_objects, predictor), drawn, failures)
+    records = (Record(path, one.size, one, n) for n, (path, one) in enumerate(found, 1))
     dataset = Dataset(tuple(records), predictor.classes)
     if coco_results:
         coco.write_results(dataset, out / "predictions.json")
     else:
         coco.write(dataset, out / "predictions.json")
     pictures = ((str(record.path), record.instances) for record in dataset)
-    objects = write_csv(out / "objects.csv", pictures, predictor.classes, pixel_size=sides)
+    rows = write_csv(out / "objects.csv", pictures, predictor.classes, pixel_size=sides)
+    return _end(len(dataset), f"{rows} objects", out, failures, started)
+
+
+def _end(pictures: int, found: str, out: Path, failures: list[str], started: float) -> int:
+    """Says what was done; the exit code."""
     for failure in failures:
         sys.stderr.write(f"delineate predict: skipped {failure}\n")
+    head, _, table = found.partition("\n")
+    skipped = f" ({len(failures)} skipped)" if failures else ""
     sys.stdout.write(
-        f"{len(dataset)} pictures, {objects} objects, {time.monotonic() - started:.1f} s -> {out}"
-        + (f" ({len(failures)} skipped)" if failures else "")
-        + "\n"
+        f"{pictures} pictures, {head}, {time.monotonic() - started:.1f} s -> {out}{skipped}\n{table}"
     )
-    return 0 if not failures else 1 if len(dataset) else 2
+    return 0 if not failures else 1 if pictures else 2
+
+
+def _predictor(
+    model: str,
+    accepted: str,
+    *,
+    offline: bool,
+    score: float | None,
+    most: int | None,
+    classes: tuple[str, ...] | None,
+) -> Predictor:
+    """Of a name, a model file, or a checkpoint."""
+    if Path(model).suffix.lower() in CHECKPOINTS and Path(model).is_file():
+        if importlib.util.find_spec("torch") is None:
+            raise MissingExtra("torch", "torch")
+        from delineate import trained
+
+        return trained.predictor(model, score=score, max_detections=most, classes=classes)
+    ready(model, accepted, offline=offline)
+    return Predictor(model, score=score, max_detections=most, classes=classes)
 
 
 def _pixel_sides(text: str) -> tuple[float, float] | None:
@@ -162,11 +199,12 @@ def _class_names(given: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in Path(given).read_text("utf-8-sig").rstrip().splitlines())
 
 
-def _find(images: Iterable[str], overlays: Path) -> tuple[list[Path], list[str]]:
+def _find(images: Iterable[str], out: Path) -> tuple[list[Path], list[str]]:
     """Pictures named by files, folders and patterns, each once, in the order given; and what does not exist.
 
-    The overlays of an earlier run are no pictures to segment, where a folder holds both.
+    What an earlier run left in `out` are no pictures to segment, where a folder holds both.
     """
+    results = {(out / name).resolve() for name in ("overlays", "predictions", "class_maps")}
     paths: dict[Path, None] = {}
     missing = []
     for image in images:
@@ -175,7 +213,7 @@ def _find(images: Iterable[str], overlays: Path) -> tuple[list[Path], list[str]]
             found = sorted(
                 child
                 for child in path.rglob("*")
-                if child.suffix.lower() in SUFFIXES and child.parent.resolve() != overlays.resolve()
+                if child.suffix.lower() in SUFFIXES and child.parent.resolve() not in results
             )
         elif path.exists():
             found = [path]
@@ -187,13 +225,41 @@ def _find(images: Iterable[str], overlays: Path) -> tuple[list[Path], list[str]]
     return list(paths), missing
 
 
+def _objects(predictor: Predictor | Named, image: NDArray[np.uint8]) -> tuple[Instances, Drawing]:
+    """The objects of a picture, and what draws them."""
+    found = predictor.predict(image)
+    return found, lambda: draw(image, found, predictor.classes)
+
+
+def _results(
+    paths: list[Path],
+    work: Callable[[NDArray[np.uint8]], tuple[Found, Drawing]],
+    out: Path | None,
+    failures: list[str],
+) -> list[tuple[Path, Found]]:
+    """What was found in each picture that can be read; overlays are drawn and written meanwhile."""
+    results: list[tuple[Path, Found]] = []
+    with ThreadPoolExecutor(2, thread_name_prefix="pictures") as pool:
+        pending: list[Future[None]] = []
+        for path, found, overlay in track(
+            _segment(paths, work, out, pool, failures), "Segmenting", len(paths)
+        ):
+            results.append((path, found))
+            pending += [] if overlay is None else [overlay]
+            while len(pending) > 4 or (pending and pending[0].done()):
+                pending.pop(0).result()  # a disk that is full or a folder that is not writable ends the run
+        for overlay in pending:
+            overlay.result()
+    return results
+
+
 def _segment(
     paths: list[Path],
-    predictor: Predictor | Named,
+    work: Callable[[NDArray[np.uint8]], tuple[Found, Drawing]],
     out: Path | None,
     pool: ThreadPoolExecutor,
     failures: list[str],
-) -> Iterator[_Done]:
+) -> Iterator[tuple[Path, Found, Future[None] | None]]:
     """Reads one picture ahead, segments, and hands the overlay to the pool."""
     names = _overlay_names(paths)
     ahead = pool.submit(read_image, paths[0]) if paths else None
@@ -204,13 +270,9 @@ def _segment(
         except FormatError as error:
             failures.append(str(error))
             continue
-        instances = predictor.predict(image)
-        overlay = (
-            pool.submit(_write_overlay, image, instances, predictor, out / "overlays" / names[index])
-            if out
-            else None
-        )
-        yield _Done(Record(path, instances.size, instances, index + 1), overlay)
+        found, drawing = work(image)
+        target = None if out is None else out / "overlays" / names[index]
+        yield path, found, None if target is None else pool.submit(_write_overlay, drawing, target)
 
 
 def _overlay_names(paths: list[Path]) -> list[str]:
@@ -227,18 +289,5 @@ def _overlay_names(paths: list[Path]) -> list[str]:
     return names
 
 
-def _write_overlay(
-    image: NDArray[np.uint8], instances: Instances, predictor: Predictor | Named, path: Path
-) -> None:
-    write_image(path, draw(image, instances, predictor.classes))
-
-
-def _is_written(done: _Done) -> bool:
-    return done.overlay is None or done.overlay.done()
-
-
-def _finish(done: _Done) -> Record:
-    """Waits for the overlay; a disk that is full or a folder that is not writable ends the run."""
-    if done.overlay is not None:
-        done.overlay.result()
-    return done.record
+def _write_overlay(drawing: Drawing, path: Path) -> None:
+    write_image(path, drawing())

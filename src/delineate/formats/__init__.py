@@ -24,6 +24,7 @@ from typing import Protocol, cast
 
 from delineate.dataset import Dataset
 from delineate.errors import FormatError
+from delineate.panoptic import PanopticDataset
 
 KEEPABLE = MappingProxyType(
     {
@@ -71,11 +72,11 @@ class Format(Protocol):
 
 
 # Modules that read and write something else than a `Dataset`; they are used by their own name.
-_APART = frozenset({"coco_panoptic"})
+_APART = frozenset({"coco_panoptic", "cityscapes_panoptic", "class_maps"})
 
 
 def names() -> list[str]:
-    """The names of all formats of a `Dataset`; `coco_panoptic` holds a `PanopticDataset` and stands apart.
+    """The names of all formats of a `Dataset`; those of a `PanopticDataset` stand apart (`read_panoptic`).
 
     >>> "coco" in names()
     True
@@ -142,6 +143,27 @@ def read(path: str | Path, format: str | None = None) -> Dataset:  # noqa: A002 
         FormatError: There is nothing at the path, no format knows it, or it contradicts itself.
     """
     return get(detect(path) if format is None else format).read(path)
+
+
+def read_panoptic(path: str | Path) -> PanopticDataset | None:
+    """Read what says the class of every pixel: COCO panoptic, Cityscapes, or folders of class maps.
+
+    Args:
+        path: A file or folder, as `coco_panoptic.read`, `cityscapes_panoptic.read` or `class_maps.read` takes it.
+
+    Returns:
+        The dataset; None if it looks like none of them.
+
+    Raises:
+        FormatError: It contradicts itself.
+    """
+    from delineate.formats import cityscapes_panoptic, class_maps, coco_panoptic
+
+    if coco_panoptic.sniff(path):
+        return coco_panoptic.read(path)
+    if cityscapes_panoptic.sniff(path):
+        return cityscapes_panoptic.read(path)
+    return class_maps.read(path) if class_maps.sniff(path) else None
 
 
 def write(dataset: Dataset, path: str | Path, format: str) -> None:  # noqa: A002

@@ -162,7 +162,7 @@ def read(path: str | Path) -> Dataset:
     for stem, file in sorted(stems.items()):
         made = _from_ids(file, table, notices) if file.name.endswith(_IDS) else _from_polygons(file, table)
         parts = Path(stem).parts[:-1]
-        picture = _picture(root / "leftImg8bit", stem.removesuffix(f"_{truth.name}"))
+        picture = picture_of(root / "leftImg8bit", stem.removesuffix(f"_{truth.name}"))
         split = parts[0] if len(parts) > 1 else None
         records.append(Record(picture, made.size, made, len(records) + 1, split=split))
     for text, count in notices.items():
@@ -180,7 +180,19 @@ def _table(path: Path) -> _Table:
     return _Table([label.name for label in labels], numbers)
 
 
-def _picture(folder: Path, stem: str) -> Path:
+def classes_of(root: Path) -> dict[int, str] | None:
+    """Number -> name of the classes with instances that labels.json lists; None without that file.
+
+    Args:
+        root: The folder above gtFine.
+    """
+    if not (root / _TABLE).is_file():
+        return None
+    table = _table(root / _TABLE)
+    return dict(zip(table.numbers, table.names, strict=True))
+
+
+def picture_of(folder: Path, stem: str) -> Path:
     """The picture of that place and name under the folder, whether it ends in "_leftImg8bit" or not."""
     place = (folder / stem).parent
     name = (folder / stem).name

@@ -20,7 +20,7 @@ import functools
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,7 @@ class _Content(_Head):
 
 class _Predictions(msgspec.Struct):
     annotations: list[Annotation]
+    images: list[dict[str, Any]] = []
     categories: list[coco_json.Category] = []
 
 
@@ -118,23 +119,63 @@ def read(path: str | Path, maps: str | Path | None = None) -> PanopticDataset:
 def read_predictions(path: str | Path, truth: str | Path, maps: str | Path | None = None) -> PanopticDataset:
     """Read predictions for the pictures of a truth file, which says what picture and category ids mean.
 
+    Predictions that name their pictures and categories may have ids of their own: a picture is the one of its file's
+    name where the truth has that name once, a category the one of its name.
+
     Args:
         path: The JSON file; only its "annotations" are needed.
         truth: The COCO panoptic file with pictures and categories.
         maps: The folder of the predicted PNGs; None for the folder named like the file without its ending.
 
     Raises:
-        FormatError: As `read`; and if a category of the predictions has another name than in the truth.
+        FormatError: As `read`; and if a category of the predictions is none of the truth.
     """
     path, truth = Path(path), Path(truth)
     content = coco_json.load(path, _Predictions)
     head = coco_json.load(truth, _Head)
-    names = {category.id: category.name for category in head.categories}
-    for category in content.categories:
-        if names.get(category.id, category.name) != category.name:
-            text = f"name must be the truth's {names[category.id]!r}, got {category.name!r}."
-            raise FormatError(path, f"category {category.id}", text)
+    categories = _categories(path, content, head)
+    pictures = _pictures_by_name(content, head)
+    for entry in content.annotations:
+        entry.image_id = pictures.get(entry.image_id, entry.image_id)
+        for segment in entry.segments_info:
+            segment.category_id = categories.get(segment.category_id, segment.category_id)
     return _dataset(path, head, content.annotations, _folder(path, maps), truth)
+
+
+def _categories(path: Path, content: _Predictions, head: _Head) -> dict[int, int]:
+    """Category id of the predictions -> that of the truth."""
+    of_truth = {category.id: category.name for category in head.categories}
+    if all(of_truth.get(category.id) in (None, category.name) for category in content.categories):
+        return {}
+    ids = {name: id_ for id_, name in of_truth.items()}
+    for category in content.categories:
+        if category.name not in ids or len(ids) < len(of_truth):
+            text = (
+                f"name must be the truth's {of_truth[category.id]!r}, got {category.name!r}."
+                if category.id in of_truth
+                else f"name must be one of the truth, got {category.name!r}."
+            )
+            raise FormatError(path, f"category {category.id}", text)
+    return {category.id: ids[category.name] for category in content.categories}
+
+
+def _pictures_by_name(content: _Predictions, head: _Head) -> dict[int | str, int | str]:
+    """Picture id of the predictions -> that of the truth, where their files have one name that is there once."""
+    known = [(_name(picture), picture.get("id")) for picture in head.images]
+    counts = Counter(name for name, _ in known)
+    ids = {name: id_ for name, id_ in known if name and counts[name] == 1 and isinstance(id_, int | str)}
+    found: dict[int | str, int | str] = {}
+    for picture in content.images:
+        id_ = picture.get("id")
+        if isinstance(id_, int | str) and _name(picture) in ids:
+            found[id_] = ids[_name(picture)]
+    return found
+
+
+def _name(picture: dict[str, Any]) -> str:
+    """The file's name without its folder; "" where it is not given."""
+    name = picture.get("file_name")
+    return name.replace("\\", "/").rpartition("/")[2] if isinstance(name, str) else ""
 
 
 def write(dataset: PanopticDataset, path: str | Path) -> None:
@@ -275,15 +316,28 @@ def _image_entry(record: PanopticRecord, root: Path) -> dict[str, Any]:
     return entry | {key: value for key, value in record.attributes.items() if key not in entry}
 
 
+def stems(names: Iterable[str]) -> list[str]:
+    """Names of the maps of pictures, without an ending: those of the pictures, or numbers where these do not do.
+
+    Args:
+        names: Of the pictures, without an ending.
+
+    >>> stems(["x", "y"]), stems(["x", "X"])
+    (['x', 'y'], ['000001', '000002'])
+    """
+    found = list(names)
+    plain = all(
+        stem.isprintable() and not set(stem) & set('/\\:*?"<>|') and stem.strip(".") for stem in found
+    )
+    if not plain or max(Counter(stem.lower() for stem in found).values(), default=0) > 1:
+        return [f"{n:06}" for n in range(1, len(found) + 1)]
+    return found
+
+
 def _annotations(dataset: PanopticDataset, folder: Path) -> Iterator[dict[str, Any]]:
     """Writes each PNG and gives its entry."""
-    stems = [f"{record.id}" if record.path is None else record.path.stem for record in dataset]
-    plain = all(
-        stem.isprintable() and not set(stem) & set('/\\:*?"<>|') and stem.strip(".") for stem in stems
-    )
-    if not plain or max(Counter(stem.lower() for stem in stems).values(), default=0) > 1:
-        stems = [f"{n:06}" for n in range(1, len(stems) + 1)]
-    for record, stem in zip(dataset, stems, strict=True):
+    names = stems(f"{record.id}" if record.path is None else record.path.stem for record in dataset)
+    for record, stem in zip(dataset, names, strict=True):
         found = record.read()
         if len(found) and found.ids.max() > MAX_ID:
             raise ValueError(

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ class Config:
     hidden: int = 128  # channels of the branch
     groups: int = 32  # of its normalisation
     weight: float = 0.5  # of its loss
+    rules: Rules = field(default=Rules())  # what becomes a segment
 
     def __post_init__(self) -> None:
         """Check the ranges; they may come from a file."""
@@ -58,6 +60,10 @@ class Config:
                     f"panoptic_fpn.Config: detector must be a mask_rcnn.Config: {error}"
                 ) from error
         object.__setattr__(self, "detector", replace(detector, classes=self.classes))
+        try:
+            object.__setattr__(self, "rules", msgspec.convert(self.rules, Rules))
+        except msgspec.ValidationError as error:
+            raise ValueError(f"panoptic_fpn.Config: rules must be Rules: {error}") from error
         for name in ("stuff", "hidden", "groups"):
             if not 1 <= getattr(self, name) <= 65536:
                 raise ValueError(
@@ -218,7 +224,7 @@ def segment_panoptic(
         image: (H, W, 3) uint8 RGB.
         preprocess: How the picture becomes the network's input.
         thresholds: Which detections are looked at.
-        rules: What becomes a segment; None = the published rules.
+        rules: What becomes a segment; None = the model's own rules.
 
     >>> picture, given = np.zeros((40, 50, 3), np.uint8), VARIANTS["test"].preprocess
     >>> segment_panoptic(build(VARIANTS["test"]).eval(), picture, given, Thresholds()).size
@@ -232,7 +238,12 @@ def segment_panoptic(
         return [output.float().cpu().numpy() for output in outputs]
 
     return scene.panoptic(
-        image, preprocess, run, thresholds=thresholds, classes=model.config.classes, rules=rules
+        image,
+        preprocess,
+        run,
+        thresholds=thresholds,
+        classes=model.config.classes,
+        rules=rules or model.config.rules,
     )
 
 

@@ -174,8 +174,8 @@ def _start(config: TrainConfig, learnt: Truth) -> _Run:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
-    stuff = {"stuff": len(learnt.stuff)} if learnt.stuff else {}
-    model = models.build(config.model.name, classes=len(learnt.classes), **stuff)
+    more: dict[str, Any] = {"stuff": len(learnt.stuff), "rules": config.panoptic} if learnt.stuff else {}
+    model = models.build(config.model.name, classes=len(learnt.classes), **more)
     if config.model.weights:
         for line in models.load_weights(model, Path(config.model.weights)):
             log.warning("%s", line)

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from delineate import models
+from delineate import formats, models
 from delineate.algebra import to_label_map
 from delineate.dataset import Dataset
 from delineate.errors import FormatError
-from delineate.formats import coco, coco_panoptic
+from delineate.formats import coco
 from delineate.instances import Instances
 from delineate.panoptic import Panoptic, PanopticDataset
 from delineate.train.config import TrainConfig
@@ -127,13 +127,20 @@ def _named(truth: Truth) -> Sequence[str]:
 
 def _read(path: Path, model: nn.Module | Any) -> Truth:  # noqa: ANN401
     kind, name = kind_of(model), models.family(model).__name__.rpartition(".")[2]
-    if not _names_every_pixel(path):
+    panoptic = formats.read_panoptic(path)
+    if panoptic is None:
+        if path.is_dir():
+            text = (
+                "must be a COCO file, a COCO panoptic file, a Cityscapes folder, or one with images/, class_maps/ and "
+                "class_names.txt, got another folder. Convert it: delineate convert FOLDER FILE.json --to coco"
+            )
+            raise FormatError(path, "", text)
         if kind == "panoptic":
             raise FormatError(
                 path,
                 "",
-                f"{name} learns things and stuff: data must say what every pixel is, as COCO panoptic files do. "
-                "Train mask_rcnn on objects alone.",
+                f"{name} learns things and stuff: data must say what every pixel is, as COCO panoptic files and "
+                "Cityscapes do. Train mask_rcnn on objects alone.",
             )
         dataset = coco.read(path)
         check_trainable(dataset, str(path))
@@ -145,14 +152,9 @@ def _read(path: Path, model: nn.Module | Any) -> Truth:  # noqa: ANN401
             f"{name} learns objects: data must be a COCO file of them, got one of what every pixel is. "
             "Train panoptic_fpn or fcn on it.",
         )
-    panoptic = coco_panoptic.read(path)
     _check_pictures(panoptic, str(path))
     roles = _panoptic(panoptic, path, name) if kind == "panoptic" else _semantic(panoptic, path)
     return Truth(panoptic, roles.classes, roles.stuff, roles)
-
-
-def _names_every_pixel(path: Path) -> bool:
-    return coco_panoptic.sniff(path)
 
 
 def _panoptic(dataset: PanopticDataset, path: Path, name: str) -> Roles:
