@@ -183,6 +183,19 @@ def test_matching(first, second, labels, pairs):
     assert exporting._matches(striped(first), striped(second, labels)) == pairs
 
 
+def test_matching_without_masks():
+    first, second = (
+        Instances((4, 40), np.float32(boxes), np.array(labels), np.ones(len(boxes), np.float32))
+        for boxes, labels in (
+            ([[0, 0, 10, 4], [20, 0, 30, 4], [5, 0, 9, 4]], [0, 1, 0]),
+            ([[20, 0, 30, 4], [0, 0, 9, 4]], [1, 0]),
+        )
+    )
+    found = exporting._matches(first, second)
+    assert [pair[:2] for pair in found] == [(0, 1), (1, 0)]
+    np.testing.assert_allclose([pair[2] for pair in found], [0.9, 1.0])
+
+
 def test_parity_of_no_samples():
     empty = exporting._compare(models.build("yolo_seg-test"), _Idle(), [], 0.0)
     assert empty == Parity(0, 0, 0, 1.0, 1.0, 0.0, 0.0)

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from delineate import models
+from delineate import boxes, models
 from delineate.atomic import write_bytes
 from delineate.errors import MissingExtra, RuntimeFailure
 from delineate.image import read_image, to_rgb8
@@ -45,9 +45,10 @@ class Parity(NamedTuple):
 
     Attributes:
         pictures: Number of sample pictures.
-        instances: Instances that both found: same class, masks that overlap by more than half.
+        instances: Instances that both found: same class, masks that overlap by more than half (boxes, of a model
+            without masks).
         unmatched: Instances that only one of them found.
-        mask_iou_min: Least IoU of the masks of one instance, 1 when there are none.
+        mask_iou_min: Least IoU of the masks (boxes) of one instance, 1 when there are none.
         mask_iou_mean: Mean of these.
         score_drift: Largest difference of the scores of one instance.
         self_test: Largest difference of any class score on a picture of noise.
@@ -370,9 +371,13 @@ def _scores(instances: Instances) -> NDArray[np.float32]:
 
 def _matches(expected: Instances, got: Instances) -> list[tuple[int, int, float]]:
     """Pairs of the same class that are each other's best overlap, and their IoU above one half."""
-    if not len(expected) or not len(got) or expected.masks is None or got.masks is None:
+    if not len(expected) or not len(got):
         return []
-    overlap = expected.masks.iou(got.masks) * (expected.labels[:, None] == got.labels[None])
+    if expected.masks is None or got.masks is None:
+        overlap = boxes.iou(expected.boxes, got.boxes)
+    else:
+        overlap = expected.masks.iou(got.masks)
+    overlap = overlap * (expected.labels[:, None] == got.labels[None])
     best = overlap.argmax(1)
     pairs = [(i, int(j), float(overlap[i, j])) for i, j in enumerate(best) if overlap[:, j].argmax() == i]
     return [pair for pair in pairs if pair[2] > 0.5]

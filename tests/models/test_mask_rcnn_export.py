@@ -16,11 +16,13 @@ onnx = pytest.importorskip("onnx", reason="export needs the extra [torch]")
 sys.path.insert(0, str(Path(__file__).parent))
 from test_mask_rcnn import small
 
+from delineate import export as exporting
 from delineate import models
 from delineate.export import export
 from delineate.modelfile import Preprocess
 from delineate.models import mask_rcnn
 from delineate.models._rcnn_export import Graph
+from delineate.nn import swin
 from delineate.postprocess.decode import Thresholds
 from delineate.predict import Predictor
 from delineate.runtimes import load
@@ -70,7 +72,11 @@ def model():
 @pytest.fixture(scope="module")
 def file(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "a.onnx"
-    parity = export(
+    return path, exported(model, path)
+
+
+def exported(model, path, *, half=False):
+    return export(
         model,
         path,
         preprocess=SHORTEST,
@@ -79,8 +85,8 @@ def file(model, tmp_path_factory):
         licence="Apache-2.0",
         provenance={},
         samples=[nuclei(0, (60, 90), 5)[0]],
+        half=half,
     )
-    return path, parity
 
 
 def test_the_file_agrees_with_the_model(file):
@@ -104,6 +110,54 @@ def test_any_size(file, model, size, content):
     assert list(found) == ["boxes", "scores", "labels", "masks"]
     for ours, theirs in zip(found.values(), expected, strict=True):
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision(file, model, tmp_path):
+    """Scores are rounded too, so that what scores near the threshold may come or go."""
+    network = onnx.load(file[0])
+    with pytest.MonkeyPatch.context() as patch:  # converting takes seconds, and once is enough
+        patch.setattr(exporting, "_convert", lambda model: network)
+        parity = exported(model, tmp_path / "half.onnx", half=True)
+    assert parity.instances >= 0.9 * file[1].instances > 0
+    assert parity.unmatched <= 0.2 * file[1].instances
+    assert parity.mask_iou_min > 0.8
+    assert 0 < parity.score_drift < 0.02
+    assert 0 < parity.self_test < 0.02
+    assert (tmp_path / "half.onnx").stat().st_size < 0.7 * file[0].stat().st_size
+    assert Predictor(tmp_path / "half.onnx").card.parity["unmatched"] == parity.unmatched
+
+
+@pytest.mark.parametrize("version", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_windows_of_maps_of_any_size(version, tmp_path):
+    """Padding, shift and what keeps windows apart follow the picture, not the one that the exporter saw."""
+    torch.manual_seed(0)
+    backbone = swin.Swin(swin.SwinSize(8, (2,), (2,), window=3, version=version)).eval()
+    dimensions = {2: torch.export.Dim("rows", min=2, max=512), 3: torch.export.Dim("columns", min=2, max=512)}
+    with exporting.quiet():
+        torch.onnx.export(
+            _First(backbone),
+            (torch.rand(1, 3, 64, 96),),
+            tmp_path / "swin.onnx",
+            dynamo=True,
+            verbose=False,
+            opset_version=exporting.OPSET,
+            dynamic_shapes={"images": {axis: 4 * side for axis, side in dimensions.items()}},
+        )
+    runtime = load("onnx", tmp_path / "swin.onnx")
+    for size in ((8, 12), (12, 12), (52, 16), (100, 124)):
+        images = torch.rand(1, 3, *size)
+        (found,) = runtime({"images": images.numpy()}).values()
+        with torch.no_grad():
+            np.testing.assert_allclose(found, backbone(images)[0].numpy(), rtol=1e-4, atol=1e-4)
+
+
+class _First(torch.nn.Module):
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images):
+        return self.backbone(images)[0]
 
 
 def test_the_file_predicts(file, model):
