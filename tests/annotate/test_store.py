@@ -194,6 +194,19 @@ def test_pipes_that_are_named_like_pictures_are_no_pictures(pictures, opened):
     assert [entry.name for entry in opened(pictures).entries()] == ["a.png", "b.png", "deep/c.png"]
 
 
+def test_a_folder_that_cannot_be_written_says_so(pictures, opened, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refused)  # whoever runs the tests may be allowed everything
+    with pytest.raises(FormatError, match="folder must be writable, got: Permission denied"):
+        opened(pictures)
+    monkeypatch.undo()
+    (pictures / ".delineate").write_text("a file")
+    with pytest.raises(FormatError, match="folder must be writable"):
+        opened(pictures)
+
+
 def test_only_one_server_has_the_folder(store, pictures, opened):
     with pytest.raises(Busy, match="another `delineate annotate`"):
         opened(pictures)

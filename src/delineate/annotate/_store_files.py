@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from delineate.dataset import Dataset, Record
-from delineate.errors import DelineateError
+from delineate.errors import DelineateError, FormatError
 
 
 class Busy(DelineateError):  # noqa: N818 - what it is
@@ -19,8 +19,13 @@ class Busy(DelineateError):  # noqa: N818 - what it is
 
 
 def locked(path: Path, root: Path) -> Any:  # noqa: ANN401 - an open file
-    """The lock file, open and locked; closing it, or the end of the process, gives it free."""
-    file = path.open("a")
+    """The lock file, open and locked; closing it, or the end of the process, gives it free. Makes its folder."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        text = f"folder must be writable, got: {error.strerror}. Edits are kept in {path.parent.name}: copy the folder."
+        raise FormatError(root, "", text) from error
     try:
         with contextlib.suppress(ImportError):
             import fcntl

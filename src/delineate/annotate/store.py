@@ -91,7 +91,6 @@ class Store:
     def __init__(self, root: Path, annotations: Path | None = None) -> None:
         self.root = root
         self.private = root / folder.PRIVATE
-        self.private.mkdir(exist_ok=True)
         self._lock_file = locked(self.private / "lock", root)
         try:
             self.source = folder.source(root, annotations)

@@ -5,6 +5,7 @@ import { around } from "./mask.js";
 import { fineness, pathOf } from "./outline.js";
 
 const QUICK = 14; // ms: masks that take longer are not drawn again while the view moves, but stretched
+const CASED = 600; // objects up to which outlines have a dark edge, to be seen on light pictures too
 const PATIENCE = 110; // ms after which they are drawn sharply
 
 export class Painter {
@@ -185,6 +186,7 @@ export class Painter {
     const { view, shown } = this;
     const level = fineness(view.scale);
     const [x0, y0, x1, y1] = area;
+    const cased = this.sheet.items.length <= CASED;
     this.place(context);
     context.lineJoin = "round";
     for (const item of this.sheet.items) {
@@ -202,6 +204,12 @@ export class Painter {
       context.fillStyle = colour;
       context.fill(path, "evenodd");
       if (shown.outline) {
+        if (cased) {
+          context.globalAlpha = 0.6;
+          context.strokeStyle = "#080c14";
+          context.lineWidth = (shown.outline + 1.6) / view.scale;
+          context.stroke(path);
+        }
         context.globalAlpha = 0.95;
         context.strokeStyle = colour;
         context.lineWidth = shown.outline / view.scale;
