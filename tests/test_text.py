@@ -13,7 +13,7 @@ from delineate.instances import Instances
 from delineate.masks import Masks
 from delineate.predict import Predictor
 from delineate.prompt import PromptPredictor
-from delineate.text import Finder, ImageTextEncoder, Options, candidates, find, rank
+from delineate.text import Finder, ImageTextEncoder, Options, candidates, describe, find, rank
 
 PICTURE, TRUTH = colours.scene(colours.DISCS)
 
@@ -210,6 +210,17 @@ def test_an_encoder_that_answers_something_else_is_named(change, message):
     encoder = colours.encoder()._replace(**change)
     with pytest.raises(ValueError, match=message):
         rank(agnostic(TRUTH), encoder, PICTURE, ["red"])
+
+
+def test_masks_are_described_once_for_many_texts():
+    found, encoder = agnostic(TRUTH), colours.encoder()
+    described = describe(encoder, found.masks, PICTURE)
+    np.testing.assert_allclose(np.linalg.norm(described, axis=1), 1, rtol=1e-5)
+    for texts in (["red"], ["blue", "green"]):
+        finder = Finder(encoder, texts)
+        assert finder.choose(found, described) == finder.rank(found, PICTURE)
+    with pytest.raises(ValueError, match="described must be that of 4 masks"):
+        finder.choose(found[:4], described)
 
 
 def test_candidates_must_fit_the_picture_and_have_masks():

@@ -47,6 +47,7 @@ __all__ = [
     "Options",
     "Progress",
     "candidates",
+    "describe",
     "find",
     "rank",
 ]
@@ -158,38 +159,20 @@ class Finder:
         Raises:
             ValueError: If picture and masks differ in size, a mask is empty, or the encoder's answer does not fit.
         """
-        return _likely(self._log_odds(masks, image, progress))
+        return _likely(self._log_odds(describe(self.encoder, masks, image, self.options, progress)))
 
-    def _log_odds(self, masks: Masks, image: NDArray[Any], progress: Progress | None) -> NDArray[np.float32]:
+    def _log_odds(self, described: NDArray[np.float32]) -> NDArray[np.float32]:
         """What `scores` are the logistic function of: it still tells masks apart where they are all 1."""
-        picture = to_rgb8(image)
-        if picture.shape[:2] != masks.size:
+        if not len(described):
+            return np.zeros((0, len(self.classes)), np.float32)
+        if described.shape[1:] != self._texts.shape[1:]:
             raise ValueError(
-                f"Finder.scores: masks must be on the picture's canvas {picture.shape[:2]}, got {masks.size}"
+                f"{self.encoder.name}: pictures must have as many numbers as texts ({self._texts.shape[1]}), "
+                f"got shape {described.shape}. Use both encoders of one model"
             )
-        if (masks.areas == 0).any():
-            raise ValueError(
-                f"Finder.scores: masks must have pixels, got mask {np.flatnonzero(masks.areas == 0)[0]} without. "
-                "Leave it out"
-            )
-        options = self.options
-        views = Views(picture, masks, self.encoder.side, options.margin, options.background)
-        found = np.zeros((len(masks), len(self.classes)), np.float32)
-        for start in range(0, len(masks), options.batch):
-            end = min(start + options.batch, len(masks))
-            seen = [views(index) for index in range(start, end)]
-            pictures = _unit(self.encoder.pictures(seen), len(seen), f"{self.encoder.name}: pictures")
-            if pictures.shape[1] != self._texts.shape[1]:
-                raise ValueError(
-                    f"{self.encoder.name}: pictures must have as many numbers as texts ({self._texts.shape[1]}), "
-                    f"got {pictures.shape[1]}. Use both encoders of one model"
-                )
-            logits = self.encoder.scale * (pictures @ self._texts.T)
-            others = np.logaddexp.reduce(self.encoder.scale * (pictures @ self._others.T), axis=1)
-            found[start:end] = logits - others[:, None]
-            if progress is not None:
-                progress(end, len(masks))
-        return found
+        logits = self.encoder.scale * (described @ self._texts.T)
+        others = np.logaddexp.reduce(self.encoder.scale * (described @ self._others.T), axis=1)
+        return np.asarray(logits - others[:, None], np.float32)
 
     def rank(self, candidates: Instances, image: NDArray[Any], progress: Progress | None = None) -> Instances:
         """Those of some masks that one of the texts names.
@@ -206,16 +189,29 @@ class Finder:
         """
         if candidates.masks is None:
             raise ValueError("Finder.rank: candidates must have masks, got boxes only")
+        kept = candidates[candidates.masks.areas > 0]
+        masks = kept.masks if kept.masks is not None else Masks.empty(kept.size)
+        return self.choose(kept, describe(self.encoder, masks, image, self.options, progress))
+
+    def choose(self, candidates: Instances, described: NDArray[np.float32]) -> Instances:
+        """As `rank`, of masks that were described before: further texts cost next to nothing.
+
+        Args:
+            candidates: N instances with masks that have pixels.
+            described: (N, D): their `describe`, by the same encoder.
+        """
+        if candidates.masks is None or len(described) != len(candidates):
+            raise ValueError(
+                f"Finder.choose: described must be that of {len(candidates)} masks, got shape {described.shape}"
+            )
+        odds = self._log_odds(described)
+        labels, best = odds.argmax(1), odds.max(1)
+        stays = np.flatnonzero(_likely(best) >= self.options.score)
+        stays = stays[_alone(candidates.masks[stays], best[stays], labels[stays], self.options)]
         extras = dict(candidates.extras)
         if candidates.scores is not None:
             extras["candidate_score"] = candidates.scores
-        kept = candidates.replace(extras=extras)[candidates.masks.areas > 0]
-        masks = kept.masks if kept.masks is not None else Masks.empty(kept.size)
-        odds = self._log_odds(masks, image, progress)
-        labels, best = odds.argmax(1), odds.max(1)
-        stays = np.flatnonzero(_likely(best) >= self.options.score)
-        stays = stays[_alone(masks[stays], best[stays], labels[stays], self.options)]
-        return kept.replace(labels=labels, scores=_likely(best), crowd=None)[stays]
+        return candidates.replace(labels=labels, scores=_likely(best), crowd=None, extras=extras)[stays]
 
     def find(
         self,
@@ -241,6 +237,48 @@ class Finder:
         vectors = _unit(self.encoder.texts(filled), len(filled), f"{self.encoder.name}: texts")
         means = vectors.reshape(len(texts), len(self.options.templates), -1).mean(1)
         return _unit(means, len(texts), f"{self.encoder.name}: texts")
+
+
+def describe(
+    encoder: ImageTextEncoder,
+    masks: Masks,
+    image: NDArray[Any],
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """What the encoder makes of each mask with its surroundings: `Finder.choose` compares it with any texts.
+
+    Args:
+        encoder: The image-text encoder.
+        masks: N masks of the picture, none without pixels.
+        image: (H, W, 3) uint8 RGB, or what `delineate.image.to_rgb8` takes.
+        options: How masks are shown; None for the defaults.
+        progress: Called after each batch.
+
+    Returns:
+        (N, D), each of length 1; (0, 0) for N = 0.
+
+    Raises:
+        ValueError: If picture and masks differ in size, a mask is empty, or the encoder's answer does not fit.
+    """
+    options = options or Options()
+    picture = to_rgb8(image)
+    if picture.shape[:2] != masks.size:
+        raise ValueError(
+            f"describe: masks must be on the picture's canvas {picture.shape[:2]}, got {masks.size}"
+        )
+    hollow = np.flatnonzero(masks.areas == 0)
+    if len(hollow):
+        raise ValueError(f"describe: masks must have pixels, got mask {hollow[0]} without. Leave it out")
+    views = Views(picture, masks, encoder.side, options.margin, options.background)
+    parts = []
+    for start in range(0, len(masks), options.batch):
+        end = min(start + options.batch, len(masks))
+        seen = [views(index) for index in range(start, end)]
+        parts.append(_unit(encoder.pictures(seen), len(seen), f"{encoder.name}: pictures"))
+        if progress is not None:
+            progress(end, len(masks))
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
 def candidates(

@@ -10,11 +10,13 @@ import sys
 import threading
 import zipfile
 
+import colours
 import numpy as np
 import pytest
 from PIL import Image
 from synthetic import nuclei_dataset
 
+from delineate.annotate.naming import Namer
 from delineate.annotate.pictures import Gallery
 from delineate.annotate.prompts import Chooser
 from delineate.annotate.routes import Service
@@ -25,6 +27,7 @@ from delineate.dataset import Dataset, Record
 from delineate.formats import coco
 from delineate.instances import Instances
 from delineate.masks import Masks
+from delineate.predict import Predictor
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -122,10 +125,10 @@ class Page:
 class Here:
     """The same in this process, which starts faster."""
 
-    def __init__(self, folder, engine):
+    def __init__(self, folder, engine, namer=None):
         store = Store(folder)
         gallery = Gallery(store.path)
-        service = Service(store, gallery, [engine])
+        service = Service(store, gallery, [engine], namer)
         self.server = Server(service, "127.0.0.1", 0, "0" * 32)
         self.address = self.server.address
         options = {"poll_interval": 0.01}
@@ -161,8 +164,8 @@ def chooser():
 def running(chooser):
     started = []
 
-    def call(folder, engine=chooser):
-        started.append(Here(folder, engine))
+    def call(folder, engine=chooser, namer=None):
+        started.append(Here(folder, engine, namer))
         return started[-1]
 
     yield call
@@ -509,3 +512,49 @@ def test_all_of_it_without_a_mouse(blank, running, context):
     assert page.js("document.activeElement.id") == "stage"
     page.saved()
     assert page.problems == []
+
+
+class Discs(Predictor):
+    """Sees the discs of a picture, and no colours."""
+
+    def __init__(self, truth):
+        self.truth = truth
+
+    def predict(self, pictures):
+        return self.truth
+
+
+def test_what_words_name_becomes_the_chosen_class(running, context, tmp_path):
+    picture, truth = colours.scene(colours.DISCS)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    server = running(tmp_path, Blind(), Namer(Discs(truth), colours.encoder()))
+    page = Page(context, server.address)
+    words = page.tab.get_by_role("searchbox", name="Find what this names")
+    words.fill("red")
+    words.press("Enter")
+    page.until("delineate.sheet.items.length === 2")
+    assert sorted(page.areas()) == sorted(truth.masks.areas[truth.labels == 0].tolist())
+    assert page.js("document.activeElement.id") == "words"
+    page.tab.get_by_text("2 objects found. Undo takes them back.").wait_for()
+    page.js("delineate.addClass('sky')")
+    words.fill("blue thing")
+    words.press("Enter")
+    page.until("delineate.sheet.items.length === 3")
+    assert page.js("delineate.sheet.items.map((item) => item.label)") == [0, 0, 1]
+    words.fill("purple")
+    words.press("Enter")
+    page.tab.get_by_text("Nothing more here looks like “purple”.").wait_for()
+    page.js("delineate.sheet.undo()")
+    page.until("delineate.sheet.items.length === 2")
+    page.saved()
+    server.end()
+    dataset = coco.read(tmp_path / "annotations.json")
+    assert dataset.classes == ("red", "sky")
+    assert dataset[0].instances.masks.areas.sum() == truth.masks.areas[truth.labels == 0].sum()
+    assert page.problems == []
+
+
+def test_there_is_no_box_for_words_without_an_encoder(running, context, tmp_path):
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "a.png")
+    page = Page(context, running(tmp_path, Blind()).address)
+    assert not page.tab.locator("#words").is_visible()

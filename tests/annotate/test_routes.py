@@ -5,17 +5,20 @@ import threading
 import time
 import zipfile
 
+import colours
 import pytest
 from PIL import Image
 from synthetic import nuclei_dataset
 
 from delineate import formats
 from delineate.annotate import routes as module
+from delineate.annotate.naming import Namer
 from delineate.annotate.pictures import Gallery
 from delineate.annotate.prompts import Chooser
 from delineate.annotate.routes import EXPORTS, Request, Service
 from delineate.annotate.sheet import counts, masks
 from delineate.masks import Masks
+from delineate.predict import Predictor
 
 
 def text(*box):
@@ -238,4 +241,37 @@ def test_finding_objects(tmp_path, opened):
     assert post("/api/pictures/0/find", {})["items"] == []  # they are there already
     shapes = masks([item["counts"] for item in found["items"]], store.sheet(0).size)
     assert (shapes.areas > 0).all()
+    service.close()
+
+
+def test_finding_what_a_text_names(tmp_path, opened):
+    picture, truth = colours.scene(colours.DISCS)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+
+    class Fixed(Predictor):
+        def __init__(self):
+            pass
+
+        def predict(self, pictures):
+            return truth
+
+    store = opened(tmp_path)
+    service = Service(store, Gallery(store.path), [], Namer(Fixed(), colours.encoder()))
+
+    def post(path, body):
+        answer = service.answer(Request("POST", path, {}, json.dumps(body).encode()))
+        return answer.status, json.loads(answer.body)
+
+    status, found = post("/api/pictures/0/find", {"text": "red"})
+    assert (status, found["classes"], len(found["items"])) == (200, [], 2)
+    assert store.sheet(0).items == {}  # nothing is saved by looking
+    post("/api/classes", {"name": "apple"})
+    put = {"op": "put", "uid": "one", "label": 0, "counts": found["items"][0]["counts"]}
+    post("/api/pictures/0/edits", {"revision": store.revision(0), "edits": [put]})
+    again = post("/api/pictures/0/find", {"text": "red"})[1]["items"]
+    assert [item["counts"] for item in again] == [found["items"][1]["counts"]]
+    assert post("/api/pictures/0/find", {"text": "x" * 201})[0] == 400
+    assert post("/api/pictures/0/find", {"text": " "})[0] == 422
+    assert post("/api/pictures/0/find", {})[0] == 422  # there is no model
+    assert json.loads(service.answer(Request("GET", "/api/folder", {})).body)["texts"] is True
     service.close()

@@ -40,6 +40,7 @@ def test_it_serves_until_it_is_told_to_end(tmp_path):
         ((".", "--prompt", "a", "b", "c"), "got 3 words"),
         ((".", "--model", "nuclae"), "Did you mean 'nuclei'"),
         ((".", "--prompt", "a.onnx", "b.onnx"), "a.onnx"),
+        ((".", "--encoder", "nowhere"), "Run: delineate models download clip-vit_b32"),
     ],
 )
 def test_what_cannot_be_served(run, tmp_path, monkeypatch, words, reason):

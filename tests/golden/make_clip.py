@@ -31,9 +31,8 @@ def tokenizer():
         START,
         END,
     ]
-    return CLIPTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=merges), len(
-        tokens
-    )
+    numbers = {token: number for number, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=numbers, merges=merges, model_max_length=77), len(tokens)
 
 
 def picture(height, width):

@@ -122,6 +122,11 @@ class Chooser:
         """All objects that may be chosen, by falling score."""
         return self.predictor.predict(image)
 
+    def find(self, encoded: Instances, _: str) -> Instances:
+        """The objects that the model is sure of."""
+        assert encoded.scores is not None  # noqa: S101 - for the type checker
+        return encoded[encoded.scores > self.score]
+
     def answer(self, encoded: Instances, prompt: Prompt) -> Instances:
         """With a mask to refine or several clicks, objects are joined to it and taken out of it."""
         if encoded.masks is None or not len(encoded):

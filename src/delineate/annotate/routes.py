@@ -18,6 +18,7 @@ import numpy as np
 
 from delineate import formats, outline
 from delineate.annotate import sheet
+from delineate.annotate.naming import MAX_TEXT, Namer
 from delineate.annotate.pictures import TILE, VIEW_SIDE, Gallery
 from delineate.annotate.prompts import MAX_POINTS, Chooser, Engine, Prompt, Sessions
 from delineate.annotate.sheet import Drop, EditError, Order, Put
@@ -25,7 +26,6 @@ from delineate.annotate.store import Conflict, Store
 from delineate.curate import convert
 from delineate.curate.losses import losses
 from delineate.errors import DelineateError, FormatError
-from delineate.instances import Instances
 
 MAX_EDITS = 20_000
 MAX_PROMPTS = 8
@@ -46,7 +46,6 @@ EXPORTS = (
 """Formats that the page offers; the ones that hold masks and that people ask for."""
 
 _log = logging.getLogger("delineate")
-_JOINED = 0.5  # IoU with an object that is there already, from which a found one is left out
 
 
 class Request(NamedTuple):
@@ -108,8 +107,8 @@ class _Done(msgspec.Struct, forbid_unknown_fields=True):
     done: bool
 
 
-class _Empty(msgspec.Struct, forbid_unknown_fields=True):
-    pass
+class _Find(msgspec.Struct, forbid_unknown_fields=True):
+    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT)] = ""
 
 
 class Service:
@@ -120,11 +119,15 @@ class Service:
         gallery: The pictures.
         engines: What answers prompts, at least one; the first one is used unless the page asks for another. A
             `Chooser` among them also finds objects by itself.
+        namer: What finds objects by texts; None = nothing does.
     """
 
-    def __init__(self, store: Store, gallery: Gallery, engines: Sequence[Engine]) -> None:
-        self.store, self.gallery = store, gallery
-        self._sessions = {engine.name: Sessions(engine, gallery.pixels) for engine in engines}
+    def __init__(
+        self, store: Store, gallery: Gallery, engines: Sequence[Engine], namer: Namer | None = None
+    ) -> None:
+        self.store, self.gallery, self.namer = store, gallery, namer
+        known = (*engines, *([] if namer is None else [namer]))
+        self._sessions = {engine.name: Sessions(engine, gallery.pixels) for engine in known}
         self.engines = tuple(engines)
         self._room = threading.BoundedSemaphore(MAX_PROMPTS)
         self.chooser = next((engine for engine in engines if isinstance(engine, Chooser)), None)
@@ -168,6 +171,7 @@ class Service:
                 "pictures": store.entries(),
                 "engines": [{"name": engine.name, "kind": engine.kind} for engine in self.engines],
                 "model": None if self.chooser is None else self.chooser.name,
+                "texts": self.namer is not None,
                 "problem": store.problem,
                 "exports": EXPORTS,
             }
@@ -253,27 +257,28 @@ class Service:
         return _json({"rings": [ring.tolist() for part in parts for ring in part.rings]})
 
     def _find(self, request: Request, number: int) -> Response:
-        """What the instance model finds and nobody has drawn so far; nothing is saved yet."""
-        msgspec.json.decode(request.body, type=_Empty)
-        chooser = self.chooser
-        if chooser is None:
-            return failure(422, "there is no instance model: start with --model.")
-        found: Instances = self._engine(chooser.name).encoded(number, self.gallery.version(number))
-        assert found.scores is not None  # noqa: S101 - for the type checker
-        found = found[found.scores > chooser.score]
+        """What a text names, or the instance model finds, and nobody has drawn so far; nothing is saved yet."""
+        text = msgspec.json.decode(request.body, type=_Find).text
+        engine = self.namer if text else self.chooser
+        if engine is None:
+            return failure(422, "there is no such model: start with --model, or --encoder for texts.")
+        if not self._room.acquire(blocking=False):
+            return failure(503, "too many prompts wait for the model; try again.")
+        try:
+            encoded = self._engine(engine.name).encoded(number, self.gallery.version(number))
+            found = engine.find(encoded, text)
+        finally:
+            self._room.release()
         with self.store.reading():
-            here = sheet.instances(list(self.store.sheet(number).items.values()), found.size)
-        assert found.masks is not None  # noqa: S101
-        assert here.masks is not None  # noqa: S101
-        if len(found) and len(here):
-            found = found[found.masks.iou(here.masks).max(axis=1) < _JOINED]
-        assert found.masks is not None  # noqa: S101
-        numbers = {n: self.store.add_class(chooser.predictor.classes[n]) for n in set(found.labels.tolist())}
-        texts = sheet.counts(found.masks)
-        made = [
-            {"label": numbers[n], "counts": text}
-            for n, text in zip(found.labels.tolist(), texts, strict=True)
-        ]
+            items = list(self.store.sheet(number).items.values())
+        found = sheet.undrawn(found, items)
+        assert found.masks is not None  # noqa: S101 - for the type checker
+        labels = found.labels.tolist()
+        if isinstance(engine, Chooser):  # a text is put into the class that is chosen on the page
+            numbers = {n: self.store.add_class(engine.predictor.classes[n]) for n in set(labels)}
+            labels = [numbers[n] for n in labels]
+        pairs = zip(labels, sheet.counts(found.masks), strict=True)
+        made = [{"label": label, "counts": text} for label, text in pairs]
         return _json({"items": made, "classes": self.store.classes})
 
     def _add_class(self, request: Request) -> Response:

@@ -25,6 +25,7 @@ _EXTRAS: dict[str, tuple[str, Any]] = {
     "attributes": ("U", "{}"),
 }
 _OF_MASK = ("area", "bbox")
+_DRAWN = 0.5  # IoU with an item, from which an object counts as drawn
 
 
 class EditError(DelineateError):
@@ -209,6 +210,19 @@ def items(found: Instances, following: int) -> tuple[list[Item], int]:
         )
         following += ids is None
     return made, following
+
+
+def undrawn(found: Instances, given: Sequence[Item]) -> Instances:
+    """Those of some objects that no item covers by half of their union.
+
+    Args:
+        found: N objects with masks.
+        given: M items of the same picture.
+    """
+    here = masks([item.counts for item in given], found.size)
+    if found.masks is None or not len(found) or not len(here):
+        return found
+    return found[found.masks.iou(here).max(axis=1) < _DRAWN]
 
 
 def instances(given: Sequence[Item], size: tuple[int, int], *, scored: bool = False) -> Instances:

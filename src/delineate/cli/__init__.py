@@ -124,6 +124,7 @@ _add(
     "cells/ --open",
     "street/ --prompt encoder.onnx decoder.onnx",
     "data/ --annotations data/train.json --model mine.onnx --port 0",
+    "street/ --encoder clip-vit_b32",
 )
 _add("sample", "Draw some pictures of a dataset.", "all.json few.json --count 50 --seed 1")
 _add(

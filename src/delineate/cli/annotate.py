@@ -15,6 +15,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from delineate import clip
+from delineate.annotate.naming import Namer
 from delineate.annotate.pictures import Gallery
 from delineate.annotate.prompts import Chooser, Engine, Promptable
 from delineate.annotate.routes import Service
@@ -46,6 +48,12 @@ def annotate_command(
             'of one such as SAM (ONNX files); "none". The embedded one by default, where there is one.',
         ),
     ] = (),
+    encoder: Annotated[
+        str,
+        Parameter(
+            help="What understands the words of the box Find: a published encoder's name, or a folder of CLIP's files."
+        ),
+    ] = "",
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="0 takes a free port.")] = 8642,
     browser: Annotated[
@@ -66,10 +74,11 @@ def annotate_command(
         engines.insert(0, promptable)
     if not engines:
         raise DelineateError("annotate: --model or --prompt must name a model, got neither.")
+    namer = _namer(encoder, promptable, chooser, prompt) if encoder else None
     store = Store(folder, annotations)
     try:
         gallery = Gallery(store.path)
-        service = Service(store, gallery, engines)
+        service = Service(store, gallery, engines, namer)
         server = Server(service, host, port, token(store.private))
     except BaseException:
         store.close()
@@ -125,6 +134,17 @@ def _promptable(words: tuple[str, ...]) -> Promptable | None:
         )
     predictor = PromptPredictor.load(*names)
     return Promptable(predictor, predictor.card.name if predictor.card else Path(names[0]).stem)
+
+
+def _namer(
+    encoder: str, promptable: Promptable | None, chooser: Chooser | None, words: tuple[str, ...]
+) -> Namer:
+    """What finds objects by texts: among those of the promptable model, where there is one."""
+    loaded = clip.load(encoder)
+    if promptable is None:
+        assert chooser is not None  # noqa: S101 - for the type checker: one of them is there
+        return Namer(chooser.predictor, loaded)
+    return Namer(PromptPredictor.load(*(words or embedded()[:1])), loaded)
 
 
 def _is_loopback(host: str) -> bool:

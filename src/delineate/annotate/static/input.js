@@ -120,6 +120,11 @@ function buttons(app) {
   on("undo", () => undo(app));
   on("redo", () => redo(app));
   on("find", () => app.find());
+  by("naming").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const words = by("words").value.trim();
+    if (words) app.find(words);
+  });
   on("export", () => dialogs.exporting(app));
   on("help", () => dialogs.help());
   on("fit", () => fit(app));

@@ -52,7 +52,7 @@ class App {
     this.folder = await get("/api/folder");
     const known = this.folder.engines.find(({ name }) => name === this.engine?.name);
     if (!known) this.chooseEngine(this.folder.engines[0]);
-    by("find").disabled = !this.folder.model;
+    this.showFinding();
     by("find").title = `Let the model ${this.folder.model ?? ""} find the objects of this picture (G)`;
     this.pictures.update();
     this.classes.update();
@@ -307,22 +307,33 @@ class App {
     if (edits.length) this.commit(edits);
   }
 
-  async find() {
+  /** All that the model finds, or what a text names: the latter becomes the chosen class. */
+  async find(text = "") {
     const { sheet } = this;
-    if (!sheet || !this.folder.model || by("find").disabled) return;
-    by("find").disabled = true;
+    if (!sheet || this.finding || !(text || this.folder.model)) return;
+    this.finding = true;
+    this.showFinding();
     this.busy(true);
     try {
-      const { items, classes } = await post(`/api/pictures/${sheet.number}/find`);
+      const { items, classes } = await post(`/api/pictures/${sheet.number}/find`, text ? { text } : {});
       this.folder.classes = classes;
+      if (text && items.length && !classes.length) await this.addClass(text);
       this.classes.update();
-      sheet.edit(items.map(({ label, counts }) => ({ op: "put", uid: newUid(), label, counts })));
-      this.say(items.length ? `${items.length} objects found. Undo takes them back.` : "The model finds nothing more here.", items.length ? "good" : "note");
+      sheet.edit(items.map(({ label, counts }) => ({ op: "put", uid: newUid(), label: text ? this.label : label, counts })));
+      const nothing = text ? `Nothing more here looks like “${text}”.` : "The model finds nothing more here.";
+      this.say(items.length ? `${items.length} ${items.length > 1 ? "objects" : "object"} found. Undo takes them back.` : nothing, items.length ? "good" : "note");
     } catch (error) {
       this.say(error.message, "bad");
     }
-    by("find").disabled = false;
+    this.finding = false;
+    this.showFinding();
     this.busy(false);
+  }
+
+  showFinding() {
+    by("find").disabled = this.finding || !this.folder.model;
+    by("naming").hidden = !this.folder.texts;
+    by("words").readOnly = this.finding; // keeps the focus
   }
 
   // Classes
