@@ -35,11 +35,26 @@ def test_a_variants_own_freezing_can_be_lifted():
     assert frozen(model) == set()
 
 
-def test_a_family_without_layers_says_so():
-    with pytest.raises(DelineateError, match=r"model\.freeze: the family sam has no layers to count"):
-        prepare(models.build("sam-test"), ModelChoice(freeze=1))
-    with pytest.raises(DelineateError, match=r"optimiser\.layer_decay: the family sam"):
-        make_optimiser(models.build("sam-test"), Optimiser(layer_decay=0.9))
+def test_a_family_without_layers_says_so(monkeypatch):
+    monkeypatch.delattr(models.family("yolo_seg"), "layer_of")
+    with pytest.raises(DelineateError, match=r"model\.freeze: the family yolo_seg has no layers to count"):
+        prepare(models.build("yolo_seg-test"), ModelChoice(freeze=1))
+    with pytest.raises(DelineateError, match=r"optimiser\.layer_decay: the family yolo_seg"):
+        make_optimiser(models.build("yolo_seg-test"), Optimiser(layer_decay=0.9))
+
+
+@pytest.mark.parametrize("family", ["sam", "sam2", "mobile_sam", "efficient_sam"])
+def test_encoders_of_promptable_models_have_layers(family):
+    """Every parameter of the encoder but those of its neck has a layer, and nothing else has one."""
+    with torch.device("meta"):
+        model = models.build(f"{family}-test")
+    layers = {name: models.family(family).layer_of(name) for name, _ in model.named_parameters()}
+    for name, layer in layers.items():
+        inside = name.startswith("image_encoder.") and not name.startswith("image_encoder.neck.")
+        assert (layer is not None) == inside, name
+    groups = make_optimiser(model, Optimiser(rate=1.0, layer_decay=0.5)).param_groups
+    depth = len({layer for layer in layers.values() if layer is not None})
+    assert {group["share"] for group in groups} == {0.5**below for below in range(depth + 1)}
 
 
 def test_fixed_norms_do_not_move():

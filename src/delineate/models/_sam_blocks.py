@@ -8,12 +8,32 @@ of the picture are kept as (B, rows, columns, channels).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
+
+
+def layer_of(name: str) -> tuple[int, ...] | None:
+    """The layer of a picture encoder that a parameter belongs to, in rising order; None above the encoder.
+
+    >>> [layer_of(f"image_encoder.{name}") for name in ("pos_embed", "trunk.blocks.3.norm1.bias", "neck.0.weight")]
+    [(0,), (4,), None]
+    >>> [layer_of(f"image_encoder.layers.1.{name}") for name in ("blocks.0.mlp.fc1.bias", "downsample.conv1.c.weight")]
+    [(2, 0), (3, 0)]
+    """
+    if re.match(r"image_encoder\.(trunk\.)?(patch_embed|pos_embed)", name):
+        return (0,)
+    if found := re.match(r"image_encoder\.(?:trunk\.)?blocks\.(\d+)\.", name):
+        return (int(found[1]) + 1,)
+    if found := re.match(r"image_encoder\.layers\.(\d+)\.blocks\.(\d+)\.", name):
+        return int(found[1]) + 1, int(found[2])
+    if found := re.match(r"image_encoder\.layers\.(\d+)\.downsample\.", name):
+        return int(found[1]) + 2, 0  # learns with the first block of the next stage
+    return None
 
 
 class ChannelNorm(nn.Module):

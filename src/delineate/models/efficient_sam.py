@@ -19,7 +19,15 @@ from torch.nn import functional as F  # noqa: N812  (the name that everybody kno
 
 from delineate.models import Weights
 from delineate.models import sam as _sam
-from delineate.models._sam_blocks import Mlp, Perceptron, TwoWayBlock, TwoWayTransformer, Waves, neck
+from delineate.models._sam_blocks import (
+    Mlp,
+    Perceptron,
+    TwoWayBlock,
+    TwoWayTransformer,
+    Waves,
+    layer_of,
+    neck,
+)
 from delineate.models.sam import Outputs, Prompts, check_contents, depends_on_classes, networks
 from delineate.prompt import Conventions, PromptPredictor
 
@@ -297,6 +305,7 @@ __all__ = [
     "build",
     "check_contents",
     "depends_on_classes",
+    "layer_of",
     "networks",
     "official",
     "predictor",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from delineate.models import Weights
 from delineate.models import sam as _sam
+from delineate.models._sam_blocks import layer_of
 from delineate.models._tiny_vit import TinyViT
 from delineate.models.sam import CONVENTIONS, Outputs, Prompts, check_contents, depends_on_classes, networks
 
@@ -121,6 +122,7 @@ __all__ = [
     "build",
     "check_contents",
     "depends_on_classes",
+    "layer_of",
     "networks",
     "official",
 ]

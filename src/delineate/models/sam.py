@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from delineate.models import Weights
 from delineate.models._checkpoint import Contents
 from delineate.models._sam_blocks import ChannelNorm, GridBlock, Perceptron, TwoWayTransformer, Waves, neck
+from delineate.models._sam_blocks import layer_of as layer_of
 from delineate.models._sam_pyramid import COARSEST, STRIDE, Drawing, Mixer, PyramidEncoder
 from delineate.prompt import Conventions, Network
 

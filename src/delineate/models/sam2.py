@@ -20,7 +20,7 @@ from torch.nn import functional as F  # noqa: N812  (the name that everybody kno
 from delineate.models import Weights
 from delineate.models import sam as _sam
 from delineate.models._hiera import Hiera, Neck
-from delineate.models._sam_blocks import Perceptron
+from delineate.models._sam_blocks import Perceptron, layer_of
 from delineate.models.sam import Prompts, check_contents, depends_on_classes
 from delineate.prompt import Conventions, Network, PromptPredictor
 
@@ -321,6 +321,7 @@ __all__ = [
     "build",
     "check_contents",
     "depends_on_classes",
+    "layer_of",
     "networks",
     "official",
     "predictor",
