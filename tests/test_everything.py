@@ -15,7 +15,7 @@ from delineate import models
 from delineate.everything import Options, clean, crops, segment_everything
 from delineate.masks import Masks
 from delineate.models import sam
-from delineate.prompt import PromptPredictor
+from delineate.prompt import PromptCard, PromptPredictor
 
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -69,6 +69,17 @@ def test_records_equal_those_of_the_reference(predictor, case):
     )
     unlike = (found.masks.to_dense() != expected.to_dense()).sum((1, 2))
     assert unlike.max() <= 3  # pixels whose logit is zero to within rounding
+
+
+def test_a_card_may_ask_for_the_single_mask_of_each_point(predictor):
+    picture = sam_scene.picture((96, 128))
+    options = Options(points=3, iou=-1e9, stability=0.0, overlap=1.0)
+    several = segment_everything(predictor, picture, options)
+    predictor.card = PromptCard(name="small", candidates=False)
+    single = segment_everything(predictor, picture, options)
+    assert len(single) <= 9 < len(several)
+    answers = predictor.predict(single.extras["point"][:, None], np.ones((len(single), 1)), multimask=False)
+    np.testing.assert_allclose(single.scores, answers.scores, atol=1e-5)
 
 
 def drawn(*rows):

@@ -179,10 +179,12 @@ def _in_crop(predictor: PromptPredictor, crop: Crop, size: tuple[int, int], opti
     family = predictor.conventions
     least_iou = family.iou if options.iou is None else options.iou
     stability = family.stability if options.stability is None else options.stability
+    several = predictor.card is None or predictor.card.candidates
     parts = []
     for start in range(0, len(grid), predictor.batch):
         points = grid[start : start + predictor.batch]
-        found = predictor.predict(points[:, None], np.ones((len(points), 1)), least_iou=least_iou)
+        labels = np.ones((len(points), 1))
+        found = predictor.predict(points[:, None], labels, multimask=several, least_iou=least_iou)
         found = found[found.extras["stability"] >= stability]
         found = found[~_cut(_inclusive(found.boxes) + np.tile(corner, 2), crop, size)]
         extras = {

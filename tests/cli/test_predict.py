@@ -3,6 +3,7 @@
 import csv
 import importlib.resources
 import json
+from functools import partial
 
 import colours
 import numpy as np
@@ -207,6 +208,21 @@ def test_texts_name_what_is_found(run, spots, tmp_path, monkeypatch):
     ]
     assert [row["class"] for row in rows(tmp_path / "out" / "objects.csv")].count("blue disc") == 1
     assert (tmp_path / "out" / "overlays" / "spots.png").is_file()
+
+
+def test_a_promptable_model_is_asked_for_everything(run, spots, tmp_path, monkeypatch):
+    monkeypatch.setattr("delineate.cli._everything.Options", partial(Options, points=2, stability=0.7))
+    path, truth, _ = spots
+    words = ("predict", path, "--model", "click", "--score", "0.5", "--out", tmp_path)
+    ended = run(*words)
+    assert ended.code == 0, ended.err
+    dataset = coco.read(tmp_path / "predictions.json")
+    assert dataset.classes == ("object",)
+    found = dataset[0].instances
+    assert (np.diff(found.scores) <= 0).all()
+    assert found.scores.min() > 0.5
+    assert found.masks.iou(truth.masks).max(0).min() > 0.7
+    assert run(*words, "--max-detections", "1").out.startswith("1 pictures, 1 objects")
 
 
 def test_texts_choose_among_the_masks_of_an_instance_model_or_a_pair_of_files(

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from delineate import clip, download
-from delineate.cli._published import ready
+from delineate import clip
+from delineate.cli._everything import promptable
 from delineate.instances import Instances
 from delineate.predict import Predictor
-from delineate.prompt import PromptPredictor, embedded
+from delineate.prompt import PromptPredictor
 from delineate.text import Finder, Options
 
 
@@ -41,7 +41,9 @@ class Named:
     ) -> None:
         options = Options() if score is None else Options(score=score)
         self._finder, self._most = Finder(clip.load(encoder), texts, options), most
-        self._predictor = _candidates(model, accepted, offline)
+        self._predictor: PromptPredictor | Predictor = promptable(
+            model, accepted, offline=offline
+        ) or Predictor(model)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,22 +54,3 @@ class Named:
         """What the texts name in a picture."""
         found = self._finder.find(self._predictor, image)[: self._most]
         return found.replace(extras={})  # no file has a place for them
-
-
-def _candidates(model: str, accepted: str, offline: bool) -> PromptPredictor | Predictor:
-    if "," in model:
-        encoder, decoder = model.split(",", 1)
-        return PromptPredictor.load(encoder, decoder)
-    if model not in embedded():
-        ready(model, accepted, offline=offline, promptable=True)
-        if not _is_pair(model):
-            return Predictor(model)
-    return PromptPredictor.load(model)
-
-
-def _is_pair(name: str) -> bool:
-    """Whether a published promptable model of that name is in the cache."""
-    try:
-        return download.model_location(f"{name}_encoder").is_file()
-    except ValueError:  # no name
-        return False

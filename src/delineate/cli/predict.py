@@ -17,8 +17,8 @@ from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from delineate._coco_names import CLASSES, GAPS
+from delineate.cli._everything import Everything, promptable
 from delineate.cli._progress import track
-from delineate.cli._published import ready
 from delineate.cli._scenes import Drawing, Scene, scene_of
 from delineate.cli._text import Named
 from delineate.dataset import Dataset, Record
@@ -47,7 +47,8 @@ def predict_command(
         str | None,
         Parameter(
             help="Name of an embedded or a published model (see `delineate models`), or path of an ONNX file. By "
-            "default nuclei; with --text the promptable click. Promptable files: ENCODER.onnx,DECODER.onnx."
+            "default nuclei; with --text the promptable click. Promptable ones (files: ENCODER.onnx,DECODER.onnx) are "
+            "asked for everything."
         ),
     ] = None,
     text: Annotated[
@@ -108,7 +109,7 @@ def predict_command(
         return 2
     started = time.monotonic()
     if text:
-        predictor: Predictor | Named = Named(
+        predictor: Predictor | Everything | Named = Named(
             text,
             encoder,
             model or "click",
@@ -168,15 +169,17 @@ def _predictor(
     score: float | None,
     most: int | None,
     classes: tuple[str, ...] | None,
-) -> Predictor:
-    """Of a name, a model file, or a checkpoint."""
+) -> Predictor | Everything:
+    """Of a name, a model file, or a checkpoint; promptable models are asked for everything."""
     if Path(model).suffix.lower() in CHECKPOINTS and Path(model).is_file():
         if importlib.util.find_spec("torch") is None:
             raise MissingExtra("torch", "torch")
         from delineate import trained
 
         return trained.predictor(model, score=score, max_detections=most, classes=classes)
-    ready(model, accepted, offline=offline)
+    prompted = promptable(model, accepted, offline=offline)
+    if prompted is not None:
+        return Everything(prompted, score=score, most=most)
     return Predictor(model, score=score, max_detections=most, classes=classes)
 
 
@@ -225,7 +228,9 @@ def _find(images: Iterable[str], out: Path) -> tuple[list[Path], list[str]]:
     return list(paths), missing
 
 
-def _objects(predictor: Predictor | Named, image: NDArray[np.uint8]) -> tuple[Instances, Drawing]:
+def _objects(
+    predictor: Predictor | Everything | Named, image: NDArray[np.uint8]
+) -> tuple[Instances, Drawing]:
     """The objects of a picture, and what draws them."""
     found = predictor.predict(image)
     return found, lambda: draw(image, found, predictor.classes)
