@@ -3,6 +3,7 @@ import threading
 import numpy as np
 import pytest
 from networks import ULTRALYTICS, head, network, segmenter, torchvision_detector
+from PIL import Image
 
 from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError, RuntimeFailure, WeightsError
@@ -12,7 +13,9 @@ from delineate.instances import Instances
 from delineate.metrics.ap import evaluate
 from delineate.modelfile import KEY, Card
 from delineate.postprocess.decode import prototypes
+from delineate.postprocess.panoptic import Rules
 from delineate.predict import Placement, Predictor, Preprocess, Thresholds, embedded
+from delineate.runtimes import Port
 
 
 def native(pad=0.0, **changes):
@@ -304,3 +307,107 @@ def test_masks_of_a_real_network_equal_the_plain_way(real, shared):
     at_y, at_x = np.arange(image.shape[0])[:, None] + 0.5, np.arange(image.shape[1]) + 0.5
     expected = (full > 0) & (at_x >= x0) & (at_x < x1) & (at_y >= y0) & (at_y < y1)
     assert not ((found.masks.to_dense() != expected) & (np.abs(full) > 1e-4)).any()
+
+
+class Painted:
+    """A network of one class of things and two of stuff that sees what it is told, at the picture's own scale."""
+
+    outputs = ()
+
+    def __init__(self, boxes=(), scores=(), stuff=None, decode="panoptic", **card):
+        card = {"classes": ("ball",), "panoptic": Rules(stuff_area=1), "stuff": ("sky", "sea"), **card}
+        given = Card(
+            name="painted",
+            preprocess=Preprocess(rule="native", multiple=1),
+            thresholds=Thresholds(score=0.1),
+            decode=decode,
+            **card,
+        )
+        self.inputs = (Port("images", (None, 3, None, None), "float32"),)
+        if decode == "panoptic":
+            self.inputs += (Port("sizes", (None, 2), "int64"),)
+        self.metadata = {"delineate": given.to_json()}
+        self._found = np.float32(boxes).reshape(-1, 4), np.float32(scores)
+        self._stuff, self._decode = stuff, decode
+
+    def __call__(self, arrays):
+        images = arrays["images"]
+        logits = np.zeros((1, 3, *images.shape[2:]), np.float32)
+        if callable(self._stuff):
+            logits = self._stuff(images)
+        elif self._stuff is not None:
+            logits[:, self._stuff] = 9
+        if self._decode == "semantic":
+            return {"logits": logits}
+        boxes, scores = self._found
+        masks = np.full((len(boxes), 28, 28), 9, np.float32)
+        labels = np.zeros(len(boxes), np.int64)
+        return {"boxes": boxes, "scores": scores, "labels": labels, "masks": masks, "semantic": logits}
+
+
+def bright(images):
+    """Sea where it is bright, sky where it is dark."""
+    grey = images[:, :1]
+    return np.concatenate([grey * 0 - 9, 9 * (0.5 - grey), 9 * (grey - 0.5)], axis=1)
+
+
+PIXELS = np.repeat(np.array([[0, 0, 0, 255, 255, 255]], np.uint8), 4, axis=0)
+
+
+def test_panoptic_pictures_without_objects_without_stuff_and_of_void_alone():
+    stuff = Predictor(Painted(stuff=bright)).panoptic(PIXELS)
+    assert stuff.map.tolist() == [[1, 1, 1, 2, 2, 2]] * 4
+    assert stuff.labels.tolist() == [1, 2]
+    assert not stuff.things.any()
+    things = Predictor(Painted([[1, 1, 3, 3]], [0.9], stuff=0)).panoptic(PIXELS)
+    assert (len(things), things.things.tolist(), int(things.areas[0])) == (1, [True], 4)
+    void = Predictor(Painted(stuff=0)).panoptic(PIXELS)
+    assert (len(void), int(void.map.max()), void.scores.shape) == (0, 0, (0,))
+    doubtful = Predictor(Painted([[1, 1, 3, 3]], [0.4], stuff=0))
+    assert len(doubtful.panoptic(PIXELS)) == 0
+    assert len(doubtful.panoptic(PIXELS, Rules(score=0.3))) == 1
+
+
+def test_the_rules_of_a_model_file_count_unless_others_are_given():
+    predictor = Predictor(Painted(stuff=bright, panoptic=Rules(stuff_area=13)))
+    assert len(predictor.panoptic(PIXELS)) == 0
+    assert len(predictor.panoptic(PIXELS, Rules(stuff_area=12))) == 2
+    assert predictor.stuff == ("sky", "sea")
+    assert Predictor("nuclei").stuff == ()
+
+
+def test_things_lie_over_things_and_stuff_by_the_published_rules():
+    """The better one first; who loses more than half goes, who loses less keeps the rest (the paper's section 4)."""
+    boxes = [[0, 0, 4, 4], [2, 0, 6, 4], [1, 0, 5, 4]]
+    found = Predictor(Painted(boxes, [0.9, 0.8, 0.7], stuff=2)).panoptic(PIXELS)
+    assert found.map.tolist() == [[1, 1, 1, 1, 2, 2]] * 4
+    assert found.labels.tolist() == [0, 0]
+    np.testing.assert_allclose(found.scores, [0.9, 0.8])
+
+
+def test_panoptic_pictures_of_one_pixel_deep_grey_and_turned(tmp_path):
+    predictor = Predictor(Painted([[0, 0, 1, 1]], [0.9], stuff=bright))
+    assert predictor.panoptic(PIXELS[:1, :1]).map.tolist() == [[1]]
+    sixteen = predictor.panoptic((PIXELS.astype(np.uint16) * 100) + 7)
+    assert sixteen.map[0].tolist() == [1, 2, 2, 3, 3, 3]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned clockwise
+    Image.fromarray(np.kron(PIXELS, np.ones((8, 8), np.uint8))).save(
+        tmp_path / "a.jpg", exif=exif, quality=100
+    )
+    turned = Predictor(Painted(stuff=bright)).panoptic(tmp_path / "a.jpg")
+    assert turned.size == (48, 32)
+    assert turned.map[0].tolist() == [1] * 32
+    assert turned.map[-1].tolist() == [2] * 32
+
+
+def test_class_maps():
+    predictor = Predictor(Painted(stuff=bright, decode="semantic", classes=("a", "b")))
+    found = predictor.class_map(PIXELS)
+    assert found.classes.tolist() == [[1, 1, 1, 2, 2, 2]] * 4
+    assert (found.scores > 0.9).all()
+    with pytest.raises(WeightsError, match="must be a panoptic model, got one that gives semantic"):
+        predictor.panoptic(PIXELS)
+    few = Predictor(Painted(stuff=bright, decode="semantic"))
+    with pytest.raises(WeightsError, match="logits of the background and 1 classes, got class 2"):
+        few.class_map(PIXELS)
