@@ -6,24 +6,32 @@ The decoder takes ``image_embeddings``, ``point_coords`` (P, N, 2), ``point_labe
 segment-anything's own export send one prompt at a time (P = 1). Points are in pixels of the encoder's input;
 where there is no box, the caller ends them with a point of label -1. Both files are run and compared with
 the model before they are written.
+
+SAM 2's pairs have the names that public exports of it have (`_export_finer`): ``image`` to ``high_res_feats_0``,
+``high_res_feats_1`` and ``image_embed``, which the decoder takes beside the prompts. It needs no point of label -1.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from delineate import _export_finer as finer
+from delineate import models
 from delineate._prompt_pairs import KEY
 from delineate.atomic import write_bytes
 from delineate.errors import MissingExtra, RuntimeFailure
 from delineate.export import OPSET, SMALL, clean, narrow, quiet
 from delineate.models._yolo_blocks import Conv
-from delineate.models.sam import Prompts, Sam
+from delineate.models.sam import Config, Prompts, Sam
+from delineate.models.sam2 import Sam2
 from delineate.prompt import PromptCard
 from delineate.runtimes import load
 
@@ -34,7 +42,7 @@ class PromptParity(NamedTuple):
     """Largest differences of files and model on noise, as shares of the largest number of each output.
 
     Attributes:
-        embedding: Of ``image_embeddings``.
+        embedding: Of ``image_embeddings``, and of what else the encoder gives.
         logits: Of ``low_res_masks``.
         ious: Of ``iou_predictions``.
         masks: Of ``masks``.
@@ -47,7 +55,7 @@ class PromptParity(NamedTuple):
 
 
 def export_promptable(
-    model: Sam,
+    model: Sam | Sam2,
     encoder: str | Path,
     decoder: str | Path,
     *,
@@ -57,11 +65,12 @@ def export_promptable(
     """Write a promptable model as two ONNX files.
 
     Args:
-        model: A model of `delineate.models.sam`; it is left as it is.
+        model: A model of `delineate.models` that takes prompts; it is left as it is.
         encoder: The file of the encoder to write or to replace: ``images`` (1, 3, side, side) to
-            ``image_embeddings``. `delineate.prompt.prepare` makes its input.
+            ``image_embeddings``. `delineate.prompt.Conventions.prepare` makes its input.
         decoder: The file of the decoder. Both are written only when both agree with the model.
-        card: What both files say of themselves; `PromptPredictor.load` follows it.
+        card: What both files say of themselves, completed by what the family makes of pictures and prompts;
+            `PromptPredictor.load` follows it.
         half: Store weights as float16, which halves the files. They are widened when a file is loaded; the files
             are compared with a model of the same rounded weights.
 
@@ -69,29 +78,32 @@ def export_promptable(
         How far the files are from the model.
 
     Raises:
-        TypeError: The model's decoder has another signature, as SAM 2's.
+        TypeError: The model takes no prompts.
         MissingExtra: onnx or onnxscript is not installed.
         RuntimeFailure: An exported network does not agree with the model.
         OSError: A file cannot be written.
     """
-    if not isinstance(cast("Any", model), Sam):
+    if not isinstance(cast("Any", model), Sam | Sam2):
         kind = type(model).__module__.rpartition(".")[2]
-        raise TypeError(f"export_promptable: model must be of the family sam or mobile_sam, got {kind}")
+        raise TypeError(f"export_promptable: model must be of a family that takes prompts, got {kind}")
     try:
         import onnxscript  # noqa: F401  (torch needs it)
     except ImportError as error:
         raise MissingExtra("onnx and onnxscript", "torch") from error
     reference = copy.deepcopy(model).cpu().float().eval()
     _simplify(reference, half)
-    first, second = (_content(make(reference), card, half) for make in (_encoder, _decoder))
-    parity = _compare(reference, first, second)
+    if card is not None:
+        card = msgspec.structs.replace(card, conventions=models.family(model).CONVENTIONS)
+    parts = _parts(reference)
+    first, second = (_content(make(parts, reference.config), card, half) for make in (_encoder, _decoder))
+    parity = _compare(reference, parts, first, second)
     write_bytes(encoder, first)
     write_bytes(decoder, second)
     return parity
 
 
 @torch.no_grad()
-def _simplify(model: Sam, half: bool) -> None:
+def _simplify(model: nn.Module, half: bool) -> None:
     """Batch norms become part of their convolutions, and weights as coarse as the files'."""
     for module in model.modules():
         if isinstance(module, Conv):
@@ -133,6 +145,25 @@ class _Decoder(nn.Module):
         return outputs.ious, outputs.logits
 
 
+class _Parts(NamedTuple):
+    """Both networks with the names of what they take and give."""
+
+    encoder: nn.Module
+    image: str
+    features: tuple[str, ...]  # of the encoder
+    decoder: nn.Module
+    scene: tuple[str, ...]  # the same, as the decoder takes them
+    answers: tuple[str, ...]
+
+
+def _parts(model: Sam | Sam2) -> _Parts:
+    if isinstance(model, Sam2):
+        networks = finer.FinerEncoder(model), finer.FinerDecoder(model)
+        return _Parts(networks[0], finer.IMAGE, finer.FEATURES, networks[1], finer.SCENE, finer.ANSWERS)
+    name, answers = ("image_embeddings",), ("iou_predictions", "low_res_masks")
+    return _Parts(_Encoder(model), "images", name, _Decoder(model), name, answers)
+
+
 def _content(network: Any, card: PromptCard | None, half: bool) -> bytes:  # noqa: ANN401
     """The file's content."""
     if half:
@@ -142,54 +173,56 @@ def _content(network: Any, card: PromptCard | None, half: bool) -> bytes:  # noq
     return cast("bytes", network.SerializeToString())
 
 
-def _encoder(model: Sam) -> Any:  # noqa: ANN401
-    side = model.config.side
+def _network(
+    module: nn.Module,
+    arguments: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    shapes: list[dict[int, Any]] | None = None,
+) -> Any:  # noqa: ANN401  (onnx.ModelProto; onnx is optional)
     with quiet():
         program = torch.onnx.export(
-            _Encoder(model),
-            (torch.rand(1, 3, side, side),),
+            module,
+            arguments,
             dynamo=True,
             external_data=False,
             verbose=False,
             opset_version=OPSET,
-            input_names=["images"],
-            output_names=["image_embeddings"],
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
         )
     network = cast("Any", program).model_proto
     clean(network)
     return network
 
 
-def _decoder(model: Sam) -> Any:  # noqa: ANN401  (onnx.ModelProto; onnx is optional)
-    config = model.config
+def _encoder(parts: _Parts, config: Config) -> Any:  # noqa: ANN401
+    picture = torch.rand(1, 3, config.side, config.side)
+    return _network(parts.encoder, (picture,), [parts.image], parts.features)
+
+
+def _decoder(parts: _Parts, config: Config) -> Any:  # noqa: ANN401
     prompts, points = (
         torch.export.Dim("prompts", min=1, max=4096),
         torch.export.Dim("points", min=1, max=4096),
     )
+    width, cells = config.embedding, config.cells
+    scene = [(width, cells), (width // 8, 4 * cells), (width // 4, 2 * cells)][: len(parts.scene)]
     arguments = (
-        torch.rand(1, config.embedding, config.cells, config.cells),
+        *(torch.rand(1, channels, side, side) for channels, side in scene),
         torch.rand(2, 3, 2),
         torch.zeros(2, 3),
-        torch.rand(2, 1, 4 * config.cells, 4 * config.cells),
+        torch.rand(2, 1, 4 * cells, 4 * cells),
         torch.ones(1),
     )
-    names = ["image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input"]
-    shapes: list[dict[int, Any]] = [{}, {0: prompts, 1: points}, {0: prompts, 1: points}, {0: prompts}, {}]
-    with quiet():
-        program = torch.onnx.export(
-            _Decoder(model),
-            arguments,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=names,
-            output_names=["iou_predictions", "low_res_masks"],
-            dynamic_shapes=dict(zip(names, shapes, strict=True)),
-        )
-    network = cast("Any", program).model_proto
-    clean(network)
-    _add_masks(network, config.side)
+    names = [*parts.scene, "point_coords", "point_labels", "mask_input", "has_mask_input"]
+    own: list[dict[int, Any]] = [{0: prompts, 1: points}, {0: prompts, 1: points}, {0: prompts}, {}]
+    network = _network(parts.decoder, arguments, names, parts.answers, [*({} for _ in scene), *own])
+    if len(scene) > 1:
+        finer.add_masks(network, 4 * cells)
+    else:
+        _add_masks(network, config.side)
     return network
 
 
@@ -238,26 +271,24 @@ def _add_masks(network: Any, side: int) -> None:  # noqa: ANN401  (onnx.ModelPro
 
 
 @torch.inference_mode()
-def _compare(model: Sam, encoder: bytes, decoder: bytes) -> PromptParity:
+def _compare(model: Sam | Sam2, parts: _Parts, encoder: bytes, decoder: bytes) -> PromptParity:
     """Both files on noise, with other counts of prompts and points than the exporter saw."""
     config, random = model.config, torch.Generator().manual_seed(0)
     images = torch.rand((1, 3, config.side, config.side), generator=random) * 2 - 1
-    embedding = model.encode(images)
+    made = parts.encoder(images)
+    features = dict(zip(parts.features, (made,) if isinstance(made, Tensor) else made, strict=True))
     points = torch.rand((1, 2, 2), generator=random) * config.side
     labels, cells = torch.tensor([[1.0, -1.0]]), 4 * config.cells
     masks = torch.randn((1, 1, cells, cells), generator=random)
-    got = load("onnx", encoder)({"images": images.numpy()})["image_embeddings"]
-    drifts = [_drift("image_embeddings", embedding, got)]
+    got = load("onnx", encoder)({parts.image: images.numpy()})
+    embedding = max(_drift(name, value, got[name]) for name, value in features.items())
     network, size = load("onnx", decoder), (config.side * 3 // 4, config.side // 3)
     worst = np.zeros(3)
     for given in (False, True):
-        expected = model.decode(embedding, Prompts(points, labels, masks if given else None))
-        content = torch.tensor([config.side, int(size[1] * config.side / size[0] + 0.5)])
-        canvas = nn.functional.interpolate(expected.logits, (config.side,) * 2, mode="bilinear")
-        full = nn.functional.interpolate(canvas[..., : content[0], : content[1]], size, mode="bilinear")
+        expected = _expected(model, images, Prompts(points, labels, masks if given else None), size)
         outputs = network(
             {
-                "image_embeddings": embedding.numpy(),
+                **{name: value.numpy() for name, value in features.items()},
                 "point_coords": points.numpy(),
                 "point_labels": labels.numpy(),
                 "mask_input": masks.numpy(),
@@ -265,10 +296,22 @@ def _compare(model: Sam, encoder: bytes, decoder: bytes) -> PromptParity:
                 "orig_im_size": np.array(size, np.float32),
             }
         )
-        pairs = {"low_res_masks": expected.logits, "iou_predictions": expected.ious, "masks": full}
-        found = [_drift(name, value, outputs[name]) for name, value in pairs.items()]
-        worst = np.maximum(worst, found)
-    return PromptParity(drifts[0], *(float(value) for value in worst))
+        drifts = {name: _drift(name, value, outputs[name]) for name, value in expected.items()}
+        worst = np.maximum(worst, [drifts[name] for name in ("low_res_masks", "iou_predictions", "masks")])
+    return PromptParity(embedding, *(float(value) for value in worst))
+
+
+def _expected(
+    model: Sam | Sam2, images: Tensor, prompts: Prompts, size: tuple[int, int]
+) -> dict[str, Tensor]:
+    """What a decoder's file must give."""
+    if isinstance(model, Sam2):
+        return finer.expected(model, images, prompts, size)
+    outputs, side = model(images, prompts), model.config.side
+    content = torch.tensor([side, int(size[1] * side / size[0] + 0.5)])
+    canvas = nn.functional.interpolate(outputs.logits, (side, side), mode="bilinear")
+    full = nn.functional.interpolate(canvas[..., : content[0], : content[1]], size, mode="bilinear")
+    return {"low_res_masks": outputs.logits, "iou_predictions": outputs.ious, "masks": full}
 
 
 def _drift(name: str, expected: Tensor, got: np.ndarray[Any, Any]) -> float:

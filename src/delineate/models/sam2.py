@@ -176,14 +176,20 @@ class Sam2(nn.Module):
                 f"sam2: points must have shape (P, N, 2) and labels (P, N), got {tuple(points.shape)} "
                 f"and {tuple(labels.shape)}"
             )
+        encoder = self.prompt_encoder
+        return self.answer(
+            features, points, labels, encoder.no_mask() if masks is None else encoder.masks(masks)
+        )
+
+    def answer(self, features: Features, points: Tensor, labels: Tensor, dense: Tensor) -> Outputs:
+        """Masks for points (P, N, 2) with labels (P, N) and what stands for masks, as `decode` gives them."""
         # A point that is none ends them, if there are any.
         points = torch.cat((points, points[:, :1] * 0), 1)
         labels = torch.cat((labels, labels[:, :1] * 0 - 1), 1)
-        encoder, shape = self.prompt_encoder, features.embedding.shape[2:]
-        tokens = encoder.points(points, labels)
-        dense = encoder.no_mask() if masks is None else encoder.masks(masks)
-        placed = (features.embedding + dense).expand(len(tokens), -1, -1, -1)
-        return self.mask_decoder.masks(features._replace(embedding=placed), encoder.grid(shape), tokens)
+        tokens = self.prompt_encoder.points(points, labels)
+        embedding = (features.embedding + dense).expand(len(tokens), -1, -1, -1)
+        place = self.prompt_encoder.grid(embedding.shape[2:])
+        return self.mask_decoder.masks(features._replace(embedding=embedding), place, tokens)
 
 
 def settled(outputs: Outputs, delta: float = 0.05, threshold: float = 0.98) -> Outputs:
