@@ -13,9 +13,10 @@ import msgspec
 
 from delineate import download
 from delineate._foreign_models import LONGEST
-from delineate._prompt_pictures import Conventions
-from delineate.errors import RuntimeFailure, WeightsError
-from delineate.runtimes import Runtime, load
+from delineate._prompt_pictures import SAM2, Conventions
+from delineate._prompt_signatures import Decoder, Encoder
+from delineate.errors import WeightsError
+from delineate.runtimes import load
 
 KEY = "delineate.prompts"  # of the metadata entry, in both files
 FORMAT = 1
@@ -69,24 +70,22 @@ class Pair:
         side: Pixels per side of the encoder's input.
         prompts: Prompts per call of the decoder; None = any number.
         card: What the files say of themselves; None for foreign ones.
+        conventions: What the card says of them; else SAM 2's where there are finer features, as no other has them.
         digest: Hexadecimal, of the encoder's content.
     """
 
     def __init__(self, encoder: str | Path | bytes, decoder: str | Path | bytes | None) -> None:
         first, second = _contents(encoder, decoder)
         self.digest = hashlib.blake2b(first, digest_size=16).hexdigest()
-        self.encoder: Runtime = load("onnx", first)
-        self.decoder: Runtime = load("onnx", second)
-        images = {port.name: port.shape for port in self.encoder.inputs}.get("images", ())
-        points = {port.name: port.shape for port in self.decoder.inputs}.get("point_coords", ())
-        if len(images) != 4 or images[2] is None or images[2] != images[3] or len(points) != 3:
-            ports = "; ".join(str(port) for port in (*self.encoder.inputs, *self.decoder.inputs))
-            raise RuntimeFailure(
-                f"PromptPredictor.load: networks must take images (1, 3, side, side) and point_coords, got {ports}"
-            )
-        self.side, self.prompts = images[2], points[0]
-        text = self.encoder.metadata.get(KEY)
+        network = load("onnx", first)
+        text = network.metadata.get(KEY)
         self.card = None if text is None else PromptCard.from_json(text)
+        self.encoder = Encoder(network)
+        self.decoder = Decoder(load("onnx", second), self.encoder, own=self.card is not None)
+        self.encoder.finer = self.decoder.finer  # what it gives besides is for others
+        self.side, self.prompts = self.encoder.side, self.decoder.prompts
+        foreign = SAM2 if self.decoder.finer else Conventions()
+        self.conventions = foreign if self.card is None else self.card.conventions
 
 
 def embedded() -> tuple[str, ...]:

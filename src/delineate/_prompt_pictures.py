@@ -66,6 +66,10 @@ class Conventions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return (side, side) if self.whole else fitted(size, side)
 
 
+SAM2 = Conventions(resize="square", ending="never", limit=32, iou=0.8)
+"""SAM 2's; whoever takes finer features of a picture is taken for one of its kind."""
+
+
 def prepare(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
     """A picture as the encoder's input: longest side to `side`, normalised, zeros below and to the right.
 

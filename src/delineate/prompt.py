@@ -24,6 +24,7 @@ from delineate._embedding_files import EmbeddingFiles
 from delineate._prompt_pairs import Pair, PromptCard, embedded
 from delineate._prompt_pictures import (
     MEAN,
+    SAM2,
     STD,
     Conventions,
     fitted,
@@ -40,6 +41,7 @@ from delineate.postprocess.upsample import upsample
 
 __all__ = [
     "MEAN",
+    "SAM2",
     "STD",
     "Conventions",
     "Encoded",
@@ -150,7 +152,7 @@ class PromptPredictor:
             batch=few if pair.prompts is None else pair.prompts,
             remember=remember,
             stretch=pair.card.stretch if pair.card else None,
-            conventions=pair.card.conventions if pair.card else None,
+            conventions=pair.conventions,
         )
         predictor.card = pair.card
         if folder is not None:

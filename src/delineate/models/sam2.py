@@ -22,10 +22,10 @@ from delineate.models import sam as _sam
 from delineate.models._hiera import Hiera, Neck
 from delineate.models._sam_blocks import Perceptron, layer_of
 from delineate.models.sam import Prompts, check_contents, depends_on_classes
-from delineate.prompt import Conventions, Network, PromptPredictor
+from delineate.prompt import SAM2, Network, PromptPredictor
 
 PROMPTS = True  # a family of `models.takes_prompts`
-CONVENTIONS = Conventions(resize="square", ending="never", limit=32, iou=0.8)
+CONVENTIONS = SAM2
 
 MEMORY = (
     "mask_downsample.",
@@ -187,7 +187,7 @@ class Sam2(nn.Module):
         points = torch.cat((points, points[:, :1] * 0), 1)
         labels = torch.cat((labels, labels[:, :1] * 0 - 1), 1)
         tokens = self.prompt_encoder.points(points, labels)
-        embedding = (features.embedding + dense).expand(len(tokens), -1, -1, -1)
+        embedding = (features.embedding + dense).expand(tokens.shape[0], -1, -1, -1)
         place = self.prompt_encoder.grid(embedding.shape[2:])
         return self.mask_decoder.masks(features._replace(embedding=embedding), place, tokens)
 
@@ -207,13 +207,13 @@ def settled(outputs: Outputs, delta: float = 0.05, threshold: float = 0.98) -> O
     logits, ious = outputs.logits, outputs.ious
     inner, outer = ((logits[:, 0] > bound).flatten(1).sum(1) for bound in (delta, -delta))
     stable = (inner >= threshold * outer)[:, None]
-    best = ious[:, 1:].argmax(1) + 1 if len(ious) else ious.new_zeros(0, dtype=torch.long)
-    rows = torch.arange(len(ious), device=ious.device)
-    single = torch.where(stable[..., None], logits[:, 0], logits[rows, best])
-    score = torch.where(stable[:, 0], ious[:, 0], ious[rows, best])
+    best = ious[:, 1:].argmax(1, keepdim=True) + 1
+    best_logits = logits.gather(1, best[..., None, None].expand(-1, 1, *logits.shape[2:]))
+    single = torch.where(stable[..., None, None], logits[:, :1], best_logits)
+    score = torch.where(stable, ious[:, :1], ious.gather(1, best))
     return outputs._replace(
-        logits=torch.cat((single[:, None], logits[:, 1:]), 1),
-        ious=torch.cat((score[:, None], ious[:, 1:]), 1),
+        logits=torch.cat((single, logits[:, 1:]), 1),
+        ious=torch.cat((score, ious[:, 1:]), 1),
     )
 
 
