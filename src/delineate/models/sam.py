@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
 
 from delineate.models import Weights
 from delineate.models._checkpoint import Contents
@@ -236,6 +237,9 @@ class MaskDecoder(nn.Module):
 
 class Sam(nn.Module):
     """The encoder of pictures, and the two light parts that run per prompt; a sibling brings its own encoder."""
+
+    ENCODER: ClassVar = ("image_encoder.",)  # how the names begin of what runs once per picture
+    iou_error = staticmethod(F.mse_loss)  # of the predicted IoU, in training
 
     def __init__(self, config: Config, encoder: nn.Module | None = None) -> None:
         super().__init__()

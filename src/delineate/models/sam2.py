@@ -2,7 +2,7 @@
 
 Ravi et al. 2024, arXiv:2408.00714. Numbers are those of the official checkpoints (Apache-2.0, code and weights);
 what they hold for videos (`MEMORY`) is left out. Departures: `decode` gives all mask tokens, and the caller
-chooses; `networks` replaces an unstable single mask by the best candidate, as the reference does. Pictures are
+chooses; `settle` replaces an unstable single mask by the best candidate, as the reference does. Pictures are
 stretched to a square. Variant of our own: `test`.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -119,6 +119,9 @@ class MaskDecoder(_sam.MaskDecoder):
 class Sam2(nn.Module):
     """The encoder of pictures, and the two light parts that run per prompt."""
 
+    ENCODER: ClassVar = ("image_encoder.", "no_mem_embed", "mask_decoder.conv_s0.", "mask_decoder.conv_s1.")
+    iou_error = staticmethod(F.l1_loss)
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
@@ -159,24 +162,16 @@ class Sam2(nn.Module):
         embedding = embedding + self.no_mem_embed[..., None].transpose(1, 2)
         return Features(embedding, self.mask_decoder.conv_s0(fine), self.mask_decoder.conv_s1(middle))
 
-    def decode(self, features: Features, prompts: Prompts) -> Outputs:
+    def decode(self, features: Features, prompts: Prompts, corner: tuple[int, int] = (0, 0)) -> Outputs:
         """Masks of P prompts on the features of one picture, or of P. Points are ended with one of label -1 here.
 
         Raises:
             ValueError: If no prompt is given, or if shapes do not fit.
         """
-        points, labels, masks = prompts
-        if (points is None) != (labels is None) or (points is None and masks is None):
-            raise ValueError("sam2: prompts must have points with labels, masks, or both")
-        if points is None or labels is None:
-            count = 0 if masks is None else len(masks)
-            points, labels = features.embedding.new_zeros(count, 0, 2), features.embedding.new_zeros(count, 0)
-        if points.shape != (*labels.shape, 2):
-            raise ValueError(
-                f"sam2: points must have shape (P, N, 2) and labels (P, N), got {tuple(points.shape)} "
-                f"and {tuple(labels.shape)}"
-            )
-        encoder = self.prompt_encoder
+        if corner != (0, 0):
+            raise ValueError(f"sam2: corner must be (0, 0), got {corner}. Encode whole canvases")
+        points, labels = prompts.points_for(features.embedding)
+        encoder, masks = self.prompt_encoder, prompts.masks
         return self.answer(
             features, points, labels, encoder.no_mask() if masks is None else encoder.masks(masks)
         )
@@ -190,6 +185,10 @@ class Sam2(nn.Module):
         embedding = (features.embedding + dense).expand(tokens.shape[0], -1, -1, -1)
         place = self.prompt_encoder.grid(embedding.shape[2:])
         return self.mask_decoder.masks(features._replace(embedding=embedding), place, tokens)
+
+    def settle(self, outputs: Outputs) -> Outputs:
+        """Outputs whose single mask is the one that users see: in eval mode as `settled` has it, as the reference."""
+        return outputs if self.training else settled(outputs)
 
 
 def settled(outputs: Outputs, delta: float = 0.05, threshold: float = 0.98) -> Outputs:
@@ -240,7 +239,7 @@ def networks(model: Sam2) -> tuple[Network, Network]:
         )
         given = bool(arrays["has_mask_input"][0])
         masks = torch.tensor(arrays["mask_input"], device=device) if given else None
-        outputs = settled(model.decode(features, Prompts(points, labels, masks)))
+        outputs = model.settle(model.decode(features, Prompts(points, labels, masks)))
         return {
             "low_res_masks": outputs.logits.float().cpu().numpy(),
             "iou_predictions": outputs.ious.float().cpu().numpy(),
@@ -280,6 +279,21 @@ def official(model: Sam2, tensors: dict[str, Tensor]) -> dict[str, Tensor]:  # n
             renamed = renamed.replace(".mlp.layers.0.", ".mlp.lin1.").replace(".mlp.layers.1.", ".mlp.lin2.")
         kept[renamed] = value
     return kept
+
+
+def layer_of(name: str) -> tuple[int, ...] | None:
+    """Where in the trunk a parameter is: the stem first, then its blocks; None above it.
+
+    >>> layer_of("image_encoder.trunk.pos_embed"), layer_of("image_encoder.trunk.blocks.3.norm1.bias")
+    ((0,), (4,))
+    >>> layer_of("image_encoder.neck.convs.0.conv.weight") is None
+    True
+    """
+    inside = name.removeprefix("image_encoder.trunk.")
+    if inside == name:
+        return None
+    part, _, rest = inside.partition(".")
+    return (int(rest.partition(".")[0]) + 1,) if part == "blocks" else (0,)
 
 
 VARIANTS: dict[str, Config] = {

@@ -14,9 +14,9 @@ a bit; of the masks that come back some are made hard, as drawn and imported one
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from delineate import models
 from delineate.models import Target, _lora
 from delineate.models.sam import Prompts, Sam
+from delineate.models.sam2 import Features, Sam2
 from delineate.prompt import MEAN, STD
 from delineate.train.config import Prompting
 from delineate.train.data import Pictures
@@ -50,7 +51,9 @@ class Objects(NamedTuple):
     pictures: Tensor  # (P,) index of the picture
 
 
-def losses(model: Sam, images: Tensor, targets: Sequence[Target], settings: Prompting) -> dict[str, Tensor]:
+def losses(
+    model: Sam | Sam2, images: Tensor, targets: Sequence[Target], settings: Prompting
+) -> dict[str, Tensor]:
     """Weighted losses of simulated prompts; their sum is what training minimises.
 
     Random numbers come from torch's generator of the CPU.
@@ -65,38 +68,30 @@ def losses(model: Sam, images: Tensor, targets: Sequence[Target], settings: Prom
         Scalars "focal", "dice" and "iou", float32, means over rounds and objects.
     """
     stride = model.config.side // (4 * model.config.cells)
-    learns = any(value.requires_grad for value in model.image_encoder.parameters())
-    with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-        embedding = model.encode(normalise(images))
+    scene = model.encode(normalise(images))
     objects = choose(targets, stride, settings.objects, images)
     if not len(objects.truth):
-        nothing = embedding.float().sum() * 0 + sum(value.sum() for value in model.parameters()) * 0
+        nothing = sum(value.sum() for value in model.parameters()) * torch.zeros((), device=images.device)
         return {"focal": nothing, "dice": nothing, "iou": nothing}
     corner = _corner(model, images)
     sums: dict[str, Tensor] = {}
     with _plain_attention(images.device):
-        for answers in rounds(model, embedding, objects, settings, corner):
-            for name, value in score(answers, objects.truth).items():
+        for answers in rounds(model, scene, objects, settings, corner):
+            for name, value in score(answers, objects.truth, model.iou_error).items():
                 sums[name] = sums.get(name, torch.zeros((), device=images.device)) + value
     return {name: value / settings.rounds for name, value in sums.items()}
 
 
 def check(model: nn.Module, settings: Prompting) -> None:
-    """Refuse promptable models of families that do not learn from clicks, and settings that they could not follow.
+    """Refuse settings that a promptable model could not follow.
 
     Raises:
-        ValueError: The model takes prompts, but is none of SAM's kin, or the settings ask for more prompts than it
-            understands.
+        ValueError: The settings ask for more prompts than the model understands.
 
     >>> check(models.build("mobile_sam-test"), Prompting())
     """
     if not models.takes_prompts(model):
         return
-    if not isinstance(model, Sam):
-        raise ValueError(
-            f"train: model must be of a family that can be trained, got {type(model).__name__}. "
-            "Of the promptable ones, sam, mobile_sam and efficient_sam can."
-        )
     conventions, kind = models.family(model).CONVENTIONS, type(model).__name__
     if settings.feedback and not conventions.masks:
         raise ValueError(
@@ -120,10 +115,11 @@ def adapt(model: nn.Module, settings: Prompting) -> None:
     """
     if not models.takes_prompts(model) or not (settings.freeze or settings.lora):
         return
-    encoder = model.get_submodule("image_encoder")
-    encoder.requires_grad_(False)
+    for name, value in model.named_parameters():
+        if name.startswith(model.ENCODER):  # type: ignore[arg-type]
+            value.requires_grad_(False)
     if settings.lora:
-        _lora.add(encoder, settings.lora)
+        _lora.add(model.get_submodule("image_encoder"), settings.lora)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -161,29 +157,34 @@ def choose(targets: Sequence[Target], stride: int, most: int, images: Tensor) ->
 
 
 def rounds(
-    model: Sam, embedding: Tensor, objects: Objects, settings: Prompting, corner: tuple[int, int] = (0, 0)
+    model: Sam | Sam2,
+    scene: Tensor | Features,
+    objects: Objects,
+    settings: Prompting,
+    corner: tuple[int, int] = (0, 0),
 ) -> list[Answers]:
     """The answers of all rounds, each to the prompts of the ones before and one more click.
 
     Args:
         model: A promptable model.
-        embedding: (B, C, h, w), what it made of the pictures.
+        scene: What it made of B pictures.
         objects: What is asked for.
         settings: How many rounds, how many boxes.
         corner: First cell of the embedding on the canvas, row and column.
     """
     truth, stride = objects.truth, model.config.side // (4 * model.config.cells)
+    network: Any = model  # and `scene` is of its kind
     conventions = models.family(model).CONVENTIONS
-    embedding = embedding[objects.pictures]
+    scene = _of(scene, objects.pictures)
     shift = torch.tensor([corner[1], corner[0]], device=truth.device) * model.config.patch
-    points, labels = first_prompts(truth, settings.boxes)
+    points, labels = first_prompts(truth, settings.boxes, alike=conventions.ending == "never")
     repeats = conventions.masks and settings.rounds > 3
     still = torch.randint(1, settings.rounds, ()).item() if repeats else 0
     masks, made = None, []
     for number in range(settings.rounds):
         asked = Prompts((points * stride - 0.5 + shift).float(), labels, masks)
-        logits, ious = model.settle(model.decode(embedding, asked, corner))
-        logits, ious = logits.float(), ious.float()
+        outputs: Any = network.settle(network.decode(scene, asked, corner))
+        logits, ious = outputs.logits.float(), outputs.ious.float()
         chosen = ious[:, 1:].argmax(1) + 1 if number == 0 else torch.zeros_like(labels[:, 0])
         made.append(Answers(logits, ious, chosen))
         last = logits.detach()[torch.arange(len(chosen)), chosen]
@@ -200,15 +201,22 @@ def rounds(
     return made
 
 
-def first_prompts(truth: Tensor, boxes: float) -> tuple[Tensor, Tensor]:
+def _of(scene: Tensor | Features, pictures: Tensor) -> Tensor | Features:
+    """What was made of some of the pictures."""
+    return Features(*(part[pictures] for part in scene)) if isinstance(scene, Features) else scene[pictures]
+
+
+def first_prompts(truth: Tensor, boxes: float, *, alike: bool = False) -> tuple[Tensor, Tensor]:
     """A click anywhere inside each object, or a noisy box around it.
 
     Args:
         truth: (P, h, w) covered shares.
         boxes: Probability of a box.
+        alike: Whether all are clicks or all are boxes, so that no click needs a point that is none beside it.
 
     Returns:
-        Points (P, 2, 2) x, y in cells, cells covering [j, j + 1); labels (P, 2): 1 and -1, or 2 and 3.
+        Points (P, 2, 2) x, y in cells, cells covering [j, j + 1); labels (P, 2): 1 and -1, or 2 and 3. Clicks that are
+        alike have one point and one label.
     """
     inside = truth > 0.5
     clicks = torch.stack((_anywhere(inside), torch.zeros(len(truth), 2, device=truth.device)), 1)
@@ -225,7 +233,9 @@ def first_prompts(truth: Tensor, boxes: float) -> tuple[Tensor, Tensor]:
     noise = torch.randn(len(truth), 2, 2, device=truth.device) * 0.1 * sides[:, None]
     limit = (0.25 * sides[:, None]).clamp(max=10)
     corners = torch.stack((low, high), 1) + noise.clamp(-limit, limit)
-    boxed = torch.rand(len(truth), device=truth.device) < boxes
+    if alike and torch.rand(()).item() >= boxes:
+        return clicks[:, :1], torch.ones(len(truth), 1, dtype=torch.int64, device=truth.device)
+    boxed = torch.rand(len(truth), device=truth.device) < (1.0 if alike else boxes)
     labels = torch.where(
         boxed[:, None], torch.tensor([2, 3], device=truth.device), torch.tensor([1, -1], device=truth.device)
     )
@@ -258,7 +268,9 @@ def _anywhere(region: Tensor) -> Tensor:
     return place + torch.rand(len(region), 2, device=region.device) * 0.999
 
 
-def score(answers: Answers, truth: Tensor) -> dict[str, Tensor]:
+def score(
+    answers: Answers, truth: Tensor, iou_error: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, Tensor]:
     """The weighted losses of one round, means over its objects."""
     expected = truth[:, None]
     focal = focal_loss(answers.logits, expected)
@@ -270,7 +282,7 @@ def score(answers: Answers, truth: Tensor) -> dict[str, Tensor]:
     return {
         "focal": 10 * (focal[:, 0] + focal[rows, best]).mean(),
         "dice": (dice[:, 0] + dice[rows, best]).mean() / 2,
-        "iou": F.mse_loss(answers.ious, overlap),
+        "iou": iou_error(answers.ious, overlap),
     }
 
 
@@ -308,7 +320,7 @@ def overlaps(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def validate(model: Sam, pictures: Pictures) -> dict[str, float]:
+def validate(model: Sam | Sam2, pictures: Pictures) -> dict[str, float]:
     """How well a model, in eval mode, answers simulated prompts: always the same ones.
 
     At most eight objects of each picture are asked for. Random numbers are those of a fixed seed; torch's
@@ -336,17 +348,17 @@ def validate(model: Sam, pictures: Pictures) -> dict[str, float]:
             objects = choose([target], stride, 8, pixels)
             if not len(objects.truth):
                 continue
-            embedding = model.encode(pixels)
+            scene = model.encode(pixels)
             for boxes, names in ((0.0, ("click_iou", "", "clicks3_iou")), (1.0, ("box_iou",))):
                 settings = Prompting(rounds=len(names), boxes=boxes)
-                for name, answers in zip(names, rounds(model, embedding, objects, settings), strict=True):
+                for name, answers in zip(names, rounds(model, scene, objects, settings), strict=True):
                     if name:
                         overlap = overlaps(answers.logits, objects.truth[:, None])
                         found[name].append(overlap[torch.arange(len(overlap)), answers.chosen])
     return {name: float(torch.cat(values).mean()) if values else math.nan for name, values in found.items()}
 
 
-def _corner(model: Sam, images: Tensor) -> tuple[int, int]:
+def _corner(model: Sam | Sam2, images: Tensor) -> tuple[int, int]:
     """Where on the canvas a window stands: anywhere, so that all positions are learnt."""
     free = [(model.config.side - length) // model.config.patch for length in images.shape[2:]]
     row, column = (int(torch.randint(count + 1, ())) for count in free)
