@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from delineate.errors import RuntimeFailure
 from delineate.runtimes import Port, Runtime
 
+_EMBEDDING = ("image_embeddings", "image_embed")
 _KNOWN = ("point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size")
 _OTHER_NAMES = {
     "input_masks": "mask_input",
@@ -48,7 +49,9 @@ class Encoder:
             raise RuntimeFailure(
                 "PromptPredictor.load: the encoder must give an embedding (1, C, h, w), got none"
             )
-        self.embedding = min(maps, key=lambda port: port.shape[3] or 2**31).name
+        self.embedding = min(
+            maps, key=lambda port: (port.name not in _EMBEDDING, port.shape[3] or 2**31)
+        ).name
         self.finer = tuple(port.name for port in maps if port.name != self.embedding)
 
     def __call__(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -19,6 +19,7 @@ from delineate.models import Loaded
 from delineate.postprocess.decode import Thresholds
 from delineate.postprocess.panoptic import Rules
 from delineate.predict import Predictor
+from delineate.prompt import PromptCard
 from delineate.runtimes import Port
 from delineate.train.config import TrainConfig
 from delineate.train.loop import preprocess_of
@@ -102,6 +103,23 @@ def card_of(loaded: Loaded, name: str) -> Card:
         panoptic=getattr(config, "rules", Rules()),
         strides=tuple(config.strides),
         licence=_licence(loaded),
+        provenance=_facts(loaded),
+    )
+
+
+def prompt_card_of(loaded: Loaded, name: str) -> PromptCard:
+    """What a checkpoint of a promptable model says of itself.
+
+    Args:
+        loaded: The checkpoint.
+        name: What to call the model.
+    """
+    stated = loaded.header.get("config", {})
+    return PromptCard(
+        name=name,
+        licence=_licence(loaded),
+        stretch=msgspec.convert(stated, TrainConfig).stretch if stated else None,
+        conventions=models.family(loaded.model).CONVENTIONS,
         provenance=_facts(loaded),
     )
 
