@@ -51,12 +51,45 @@ class FinerDecoder(nn.Module):
         mask_input: Tensor,
         has_mask_input: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """As Segment Anything's decoder takes them, to predicted IoU, bounded logits, presence, and logits."""
+        """Ended points, and the rest as Segment Anything takes it, to IoU, bounded logits, presence and logits."""
         encoder = self.model.prompt_encoder
         dense = has_mask_input * encoder.masks(mask_input) + (1 - has_mask_input) * encoder.no_mask()
         features = Features(image_embed, high_res_feats_0, high_res_feats_1)
         outputs = settled(self.model.answer(features, point_coords, point_labels, dense))
         return outputs.ious, bounded(outputs.logits), outputs.presence, outputs.logits
+
+
+def add_ending(network: Any) -> None:  # noqa: ANN401  (onnx.ModelProto; onnx is optional)
+    """Let the network end points by one of label -1, if there are any; torch would take for granted that there are.
+
+    Args:
+        network: Changed in place.
+    """
+    from onnx import helper, numpy_helper
+
+    graph, nodes = network.graph, []
+    for name, values in {
+        "ending_start": np.array([0], np.int64),
+        "ending_end": np.array([1], np.int64),
+        "ending_zero": np.float32(0),
+        "ending_label": np.float32(1),
+    }.items():
+        graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
+    for name in ("point_coords", "point_labels"):
+        parts = f"{name}_first", f"{name}_zero", f"{name}_none", f"{name}_ended"
+        cut = [name, "ending_start", "ending_end", "ending_end"]  # of axis 1
+        nodes.append(helper.make_node("Slice", cut, [parts[0]]))
+        nodes.append(helper.make_node("Mul", [parts[0], "ending_zero"], [parts[1]]))
+        label = "ending_zero" if name == "point_coords" else "ending_label"
+        nodes.append(helper.make_node("Sub", [parts[1], label], [parts[2]]))
+        for node in graph.node:
+            for index, given in enumerate(node.input):
+                if given == name:
+                    node.input[index] = parts[3]
+        nodes.append(helper.make_node("Concat", [name, parts[2]], [parts[3]], axis=1))
+    nodes.extend(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def bounded(logits: Tensor) -> Tensor:

@@ -220,6 +220,7 @@ def _decoder(parts: _Parts, config: Config) -> Any:  # noqa: ANN401
     own: list[dict[int, Any]] = [{0: prompts, 1: points}, {0: prompts, 1: points}, {0: prompts}, {}]
     network = _network(parts.decoder, arguments, names, parts.answers, [*({} for _ in scene), *own])
     if len(scene) > 1:
+        finer.add_ending(network)
         finer.add_masks(network, 4 * cells)
     else:
         _add_masks(network, config.side)

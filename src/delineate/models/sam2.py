@@ -171,16 +171,16 @@ class Sam2(nn.Module):
         if corner != (0, 0):
             raise ValueError(f"sam2: corner must be (0, 0), got {corner}. Encode whole canvases")
         points, labels = prompts.points_for(features.embedding)
+        # A point that is none ends them, if there are any.
+        points = torch.cat((points, points[:, :1] * 0), 1)
+        labels = torch.cat((labels, labels[:, :1] * 0 - 1), 1)
         encoder, masks = self.prompt_encoder, prompts.masks
         return self.answer(
             features, points, labels, encoder.no_mask() if masks is None else encoder.masks(masks)
         )
 
     def answer(self, features: Features, points: Tensor, labels: Tensor, dense: Tensor) -> Outputs:
-        """Masks for points (P, N, 2) with labels (P, N) and what stands for masks, as `decode` gives them."""
-        # A point that is none ends them, if there are any.
-        points = torch.cat((points, points[:, :1] * 0), 1)
-        labels = torch.cat((labels, labels[:, :1] * 0 - 1), 1)
+        """Masks for ended points (P, N, 2) with labels (P, N) and what stands for masks, as `decode` gives them."""
         tokens = self.prompt_encoder.points(points, labels)
         embedding = (features.embedding + dense).expand(tokens.shape[0], -1, -1, -1)
         place = self.prompt_encoder.grid(embedding.shape[2:])
