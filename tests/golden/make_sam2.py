@@ -3,12 +3,14 @@
 Run once where sam2 1.1.0, torch and torchvision are installed: python make_sam2.py
 """
 
+import inspect
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from pycocotools import mask as mask_api
+from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.position_encoding import PositionEmbeddingSine
@@ -16,6 +18,25 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import MLP
 from sam2.sam2_image_predictor import SAM2ImagePredictor
 from sam_scene import SIZES, picture, prompts, weights
+
+CELLS = [(32, 32), (16, 16), (8, 8)]  # of the variant "test", which the reference's predictors do not know
+EVERYTHING = {
+    "whole": {"points_per_side": 3, "points_per_batch": 5},
+    "suppressed": {"points_per_side": 3, "points_per_batch": 16, "box_nms_thresh": 0.9},
+    "crops": {
+        "points_per_side": 3,
+        "crop_n_layers": 1,
+        "crop_n_points_downscale_factor": 2,
+        "pred_iou_thresh": 0.4,
+        "stability_score_thresh": 0.94,
+    },
+}
+THRESHOLDS = {  # of which some masks fall short; boxes are much alike
+    "pred_iou_thresh": 0.45,
+    "stability_score_thresh": 0.8,
+    "box_nms_thresh": 1.0,
+    "crop_nms_thresh": 1.0,
+}
 
 
 class Absent(torch.nn.Module):
@@ -64,7 +85,7 @@ def reference():
 
 def predictions(model):
     predictor = SAM2ImagePredictor(model)
-    predictor._bb_feat_sizes = [(32, 32), (16, 16), (8, 8)]
+    predictor._bb_feat_sizes = CELLS
     for size in (SIZES[0], SIZES[3]):
         predictor.set_image(picture(size))
         for name, asked in prompts(size).items():
@@ -84,6 +105,38 @@ def predictions(model):
                 }
 
 
+def everything(model):
+    """With fainter fine features, so that masks are smaller than the picture: `fainter` of test_sam2.py."""
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "conv_s0" in name:
+                value.mul_(0.2)
+    for name, options in EVERYTHING.items():
+        for size in (SIZES[0], SIZES[2]) if name == "whole" else (SIZES[0],):
+            generator = SAM2AutomaticMaskGenerator(model, output_mode="coco_rle", **{**THRESHOLDS, **options})
+            generator.predictor._bb_feat_sizes = CELLS
+            yield {
+                "name": name,
+                "size": size,
+                "records": [
+                    {
+                        "mask": record["segmentation"]["counts"],
+                        "iou": record["predicted_iou"],
+                        "stability": record["stability_score"],
+                        "point": record["point_coords"][0],
+                        "crop": record["crop_box"],
+                    }
+                    for record in generator.generate(picture(size))
+                ],
+            }
+
+
+def defaults():
+    """What the reference's generator does unless told otherwise."""
+    given = inspect.signature(SAM2AutomaticMaskGenerator.__init__).parameters
+    return {name: value.default for name, value in given.items() if isinstance(value.default, int | float)}
+
+
 def rle(mask):
     """COCO's compressed string."""
     return mask_api.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
@@ -92,5 +145,11 @@ def rle(mask):
 if __name__ == "__main__":
     model = reference()
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
-    content = {"shapes": shapes, "predictions": list(predictions(model))}
+    content = {
+        "shapes": shapes,
+        "predictions": list(predictions(model)),
+        "options": {name: {**THRESHOLDS, **options} for name, options in EVERYTHING.items()},
+        "defaults": defaults(),
+        "everything": list(everything(model)),
+    }
     Path(__file__).with_name("sam2.json").write_text(json.dumps(content, separators=(",", ":")) + "\n")

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 from delineate import models
 from delineate._embedding_files import EmbeddingFiles
 from delineate.errors import WeightsError
-from delineate.export_prompts import export_promptable
+from delineate.everything import Options, segment_everything
 from delineate.masks import Masks
 from delineate.models import sam2
 
@@ -23,6 +23,17 @@ sys.path.insert(0, str(GOLDEN))
 
 import sam_scene
 
+NAMES = {
+    "points_per_side": "points",
+    "pred_iou_thresh": "iou",
+    "stability_score_thresh": "stability",
+    "box_nms_thresh": "overlap",
+    "crop_nms_thresh": "crop_nms",
+    "crop_n_layers": "layers",
+    "crop_n_points_downscale_factor": "crop_points",
+    "crop_overlap_ratio": "crop_overlap",
+    "min_mask_region_area": "least_area",
+}
 CONTENT = json.loads((GOLDEN / "sam2.json").read_text("utf-8"))
 PUBLISHED = {"tiny": 38_962_498, "small": 46_060_354, "base_plus": 80_850_178, "large": 224_446_642}
 KEYS = {"tiny": 471, "small": 519, "base_plus": 615, "large": 903}
@@ -68,6 +79,46 @@ def test_the_predictor_equals_the_reference(model, case):
     theirs = Masks.from_rle(expected, tuple(case["size"]))
     apart = (found.masks.to_dense() != theirs.to_dense()).sum()
     assert apart <= 1e-4 * found.masks.to_dense().size  # logits beside 0 round to either side
+
+
+@pytest.fixture(scope="module")
+def fainter(official):
+    """The model of the pinned records of everything mode: fine features are a fifth, and masks smaller."""
+    tensors = {name: value / 5 if "conv_s0" in name else value for name, value in official.items()}
+    model = models.build("sam2-test").eval()
+    model.load_state_dict(sam2.official(model, tensors))
+    return model
+
+
+@pytest.mark.parametrize("case", CONTENT["everything"], ids=lambda case: f"{case['name']}-{case['size']}")
+def test_everything_mode_equals_the_reference(fainter, case):
+    given = CONTENT["options"][case["name"]]
+    options = Options(**{ours: given[theirs] for theirs, ours in NAMES.items() if theirs in given})
+    found = segment_everything(sam2.predictor(fainter), sam_scene.picture(case["size"]), options)
+    records = case["records"]
+    assert len(found) == len(records) >= 1
+    np.testing.assert_allclose(found.extras["point"], [record["point"] for record in records])
+    np.testing.assert_allclose(found.scores, [record["iou"] for record in records], atol=1e-4)
+    stability = [record["stability"] for record in records]
+    np.testing.assert_allclose(found.extras["stability"], stability, atol=5e-3)
+    runs = [{"size": case["size"], "counts": record["mask"]} for record in records]
+    apart = found.masks.to_dense() != Masks.from_rle(runs, tuple(case["size"])).to_dense()
+    assert apart.sum((1, 2)).max() <= 3  # pixels whose logit is zero to within rounding
+
+
+def test_everything_mode_asks_for_what_the_reference_asks_for():
+    theirs = CONTENT["defaults"]
+    assert (sam2.CONVENTIONS.iou, sam2.CONVENTIONS.stability) == (
+        theirs["pred_iou_thresh"],
+        theirs["stability_score_thresh"],
+    )
+    assert theirs["stability_score_offset"] == 1  # the default of `upsample`
+    fields = {ours: getattr(Options(), ours) for ours in NAMES.values()}
+    assert {ours: theirs[name] for name, ours in NAMES.items()} == {
+        **fields,
+        "iou": sam2.CONVENTIONS.iou,
+        "stability": sam2.CONVENTIONS.stability,
+    }
 
 
 def test_what_is_kept_on_disk_answers_alike(model, tmp_path):
@@ -116,8 +167,3 @@ def test_stable_single_masks_stay():
 def test_configurations_that_cannot_be_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         models.build("sam2-test", **{field: value})
-
-
-def test_the_export_of_another_signature_is_refused(model, tmp_path):
-    with pytest.raises(TypeError, match="family sam or mobile_sam, got sam2"):
-        export_promptable(model, tmp_path / "encoder.onnx", tmp_path / "decoder.onnx")
