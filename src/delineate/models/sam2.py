@@ -281,21 +281,6 @@ def official(model: Sam2, tensors: dict[str, Tensor]) -> dict[str, Tensor]:  # n
     return kept
 
 
-def layer_of(name: str) -> tuple[int, ...] | None:
-    """Where in the trunk a parameter is: the stem first, then its blocks; None above it.
-
-    >>> layer_of("image_encoder.trunk.pos_embed"), layer_of("image_encoder.trunk.blocks.3.norm1.bias")
-    ((0,), (4,))
-    >>> layer_of("image_encoder.neck.convs.0.conv.weight") is None
-    True
-    """
-    inside = name.removeprefix("image_encoder.trunk.")
-    if inside == name:
-        return None
-    part, _, rest = inside.partition(".")
-    return (int(rest.partition(".")[0]) + 1,) if part == "blocks" else (0,)
-
-
 VARIANTS: dict[str, Config] = {
     "tiny": Config(),
     "small": Config(depths=(1, 2, 11, 2), global_blocks=(7, 10, 13)),
