@@ -450,6 +450,31 @@ def test_clicks_wait_while_the_model_looks_at_the_picture(blank, running, contex
     assert page.problems == []
 
 
+def test_a_click_beside_an_object_adds_and_a_file_that_others_write_is_told(blank, running, context):
+    engine = Slow()
+    engine.gate.set()
+    page = Page(context, running(blank, engine).address)
+    page.press("b")
+    page.drag((20, 20), (40, 20))
+    [painted] = page.areas()
+    page.press("c")
+    page.click(100, 80)
+    page.until("delineate.tool.candidates.length === 1")
+    page.press("Enter")
+    page.until("delineate.sheet.state === 'saved'")
+    assert page.areas() == [painted + 64]  # what was painted stays
+    page.saved()
+    other = {"annotations": []}
+    while [one["area"] for one in other["annotations"]] != [painted + 64]:  # the file follows within a second
+        page.tab.wait_for_timeout(50)
+        other = json.loads((blank / "annotations.json").read_text())
+    (blank / "annotations.json").write_text(json.dumps(other | {"info": {"by": "another program"}}))
+    page.press("Control+z")
+    page.tab.wait_for_selector("text=Kept, not in annotations.json")
+    page.tab.wait_for_selector("text=changed by another program")
+    assert page.problems == []
+
+
 def test_all_of_it_without_a_mouse(blank, running, context):
     Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(blank / "b.png")
     coco.write(Dataset([], [f"class {n}" for n in range(30)]), blank / "annotations.json")

@@ -123,6 +123,7 @@ def test_bodies_are_bounded(pictures, served, monkeypatch):
         ("", b"411"),
         ("Content-Length: -5\r\n", b"411"),
         ("Content-Length: 5e3\r\n", b"411"),
+        ("Content-Length: 2\r\nContent-Length: 9\r\n", b"411"),
         ("Content-Length: 99999999999999\r\n", b"413"),
         ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"411"),
         ("Content-Length: 50\r\n", b"400"),  # and then nothing comes

@@ -175,7 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
         if method == "POST":
             if self.headers.get("X-Delineate") != "1":
                 return self._refused(403, "header X-Delineate must be 1.")
-            length = self.headers.get("Content-Length", "")
+            lengths = self.headers.get_all("Content-Length", [])
+            length = lengths[0] if len(lengths) == 1 else ""
             if not length.isascii() or not length.isdigit() or "Transfer-Encoding" in self.headers:
                 return self._refused(411, "Content-Length must be given.")
             if len(length) > 12 or int(length) > MAX_BODY:

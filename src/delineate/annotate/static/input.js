@@ -19,9 +19,6 @@ export function listen(app) {
     if (event.key.toLowerCase() === "x") app.aim.release();
   });
   window.addEventListener("blur", () => by("stage").classList.remove("panning"));
-  document.addEventListener("visibilitychange", () => app.refresh());
-  window.addEventListener("focus", () => app.refresh());
-  window.addEventListener("beforeunload", (event) => app.unsaved.size && event.preventDefault());
 }
 
 function pointer(app, stage) {
@@ -212,7 +209,7 @@ function command(app, event) {
   const key = event.key.toLowerCase();
   if (key === "z") (event.shiftKey ? redo : undo)(app);
   else if (key === "y") redo(app);
-  else if (key === "a" && app.sheet) app.select(app.sheet.items.filter((item) => !item.hidden).map((item) => item.uid));
+  else if (key === "a") app.select((app.sheet?.items ?? []).filter((item) => !item.hidden).map((item) => item.uid));
   else if (key === "c" && !String(getSelection())) app.copies.take();
   else if (key === "v") app.copies.put();
   else return key === "s"; // everything is saved already

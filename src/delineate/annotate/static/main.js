@@ -1,7 +1,9 @@
 /** The page: one picture open, one tool in the hand. */
 
+import { Aim } from "./aim.js";
 import { Failure, get, post } from "./api.js";
 import { ofClass } from "./colours.js";
+import { Copies, named } from "./copies.js";
 import * as dialogs from "./dialogs.js";
 import { furnish, icon } from "./icons.js";
 import { closeSides, listen } from "./input.js";
@@ -12,8 +14,7 @@ import { Painter } from "./painter.js";
 import { Classes, Objects, Pictures } from "./panels.js";
 import { Click, Select } from "./pick.js";
 import { Points, Polygon } from "./polygons.js";
-import { Aim } from "./aim.js";
-import { Copies, named } from "./copies.js";
+import { Saving } from "./saving.js";
 import { settings } from "./settings.js";
 import { Sheet, newUid } from "./sheet.js";
 import { View } from "./view.js";
@@ -37,6 +38,7 @@ class App {
     this.objects = new Objects(this);
     this.aim = this.painter.aim = new Aim(this);
     this.copies = new Copies(this);
+    this.saving = new Saving(this);
     settings(this);
     this.showTools();
     listen(this);
@@ -99,13 +101,11 @@ class App {
     this.selected.clear();
     by("empty").hidden = true;
     sheet.addEventListener("items", () => sheet === this.sheet && this.itemsChanged());
-    sheet.addEventListener("state", () => this.showState(sheet));
-    sheet.addEventListener("refused", () => this.refused(sheet));
-    sheet.addEventListener("conflict", () => this.conflict(sheet));
+    this.saving.listen(sheet);
     this.painter.show(sheet, image);
     this.itemsChanged();
     this.hiddenChanged();
-    this.showState(sheet);
+    this.saving.show(sheet);
     this.viewChanged();
     this.showHint();
     this.tool?.selection?.();
@@ -314,6 +314,7 @@ class App {
     this.finding = true;
     this.showFinding();
     this.busy(true);
+    this.showEngine(`Looking for ${text ? `“${text}”` : "objects"}…`);
     try {
       const { items, classes } = await post(`/api/pictures/${sheet.number}/find`, text ? { text } : {});
       this.folder.classes = classes;
@@ -321,13 +322,15 @@ class App {
       this.classes.update();
       sheet.edit(items.map(({ label, counts }) => ({ op: "put", uid: newUid(), label: text ? this.label : label, counts })));
       const nothing = text ? `Nothing more here looks like “${text}”.` : "The model finds nothing more here.";
-      this.say(items.length ? `${items.length} ${items.length > 1 ? "objects" : "object"} found. Undo takes them back.` : nothing, items.length ? "good" : "note");
+      if (sheet !== this.sheet) this.say(`In ${this.folder.pictures[sheet.number][0]}:`, "note");
+      this.say(items.length ? `${named(items.length)} found. Undo takes them back.` : nothing, items.length ? "good" : "note");
     } catch (error) {
       this.say(error.message, "bad");
     }
     this.finding = false;
     this.showFinding();
     this.busy(false);
+    this.showEngine("");
   }
 
   showFinding() {
@@ -375,71 +378,6 @@ class App {
       this.classes.update();
       this.objects.update();
     }
-  }
-
-  // Saving
-
-  showState(sheet) {
-    if (sheet.unsaved) this.unsaved.set(sheet.number, sheet);
-    else if (this.unsaved.get(sheet.number) === sheet) this.unsaved.delete(sheet.number);
-    if (sheet !== this.sheet && !sheet.unsaved) return;
-    const words = { saved: "Saved", saving: "Saving…", failed: "Not saved" };
-    const state = by("state");
-    state.className = `state ${sheet.state}`;
-    state.textContent = words[sheet.state];
-    state.title = sheet.problem || (sheet.state === "saved" ? `Every change is on the disk (${this.folder.file}).` : "");
-    if (sheet.state === "failed" && sheet.problem && !sheet.conflict) this.say(`Not saved: ${sheet.problem} Trying again…`, "bad");
-  }
-
-  async refused(sheet) {
-    this.say(sheet.problem, "bad");
-    sheet.resolve(await get(`/api/pictures/${sheet.number}`), false);
-  }
-
-  /** The tab is looked at again: show what others did meanwhile. */
-  async refresh() {
-    const { sheet } = this;
-    if (!sheet || sheet.unsaved || document.hidden) return;
-    const { revision, problem } = await get(`/api/pictures/${sheet.number}/status?engine=${encodeURIComponent(this.engine.name)}`).catch(() => ({}));
-    if (problem) this.say(problem, "bad");
-    if (!revision || revision === sheet.revision) return;
-    try {
-      await this.reload();
-      const content = await get(`/api/pictures/${sheet.number}`);
-      if (sheet.unsaved || sheet !== this.sheet) return;
-      if (!this.adopt(sheet, content)) {
-        sheet.resolve(content, false);
-        this.say("This picture was changed elsewhere: the new state is shown.", "note");
-      }
-    } catch (error) {
-      this.say(error.message, "bad");
-    }
-  }
-
-  adopt(sheet, content) {
-    const chosen = sheet.items.filter((item) => sheet === this.sheet && this.selected.has(item.uid));
-    const same = sheet.adopt(content);
-    if (same && chosen.length) this.select(chosen.map((item) => item.uid));
-    return same;
-  }
-
-  /** Somebody else changed the picture, or the server was started anew: then the edits just go on. */
-  async conflict(sheet) {
-    try {
-      await this.reload();
-      if (this.adopt(sheet, await get(`/api/pictures/${sheet.number}`))) return;
-    } catch {
-      // the dialog asks again
-    }
-    dialogs.conflict(sheet.waiting.length, async (merge) => {
-      try {
-        await this.reload();
-        sheet.resolve(await get(`/api/pictures/${sheet.number}`), merge);
-      } catch (error) {
-        this.say(error.message, "bad");
-        this.conflict(sheet);
-      }
-    });
   }
 
   // What is shown

@@ -1,7 +1,7 @@
 /** Tools that point at things: choose objects, and click or box new ones. */
 
 import { post } from "./api.js";
-import { Mask } from "./mask.js";
+import { Mask, union } from "./mask.js";
 import { path, rings } from "./outline.js";
 
 const DRAG = 5; // CSS pixels from which a click is a drag
@@ -182,7 +182,7 @@ export class Click {
         if (job) {
           this.queue.shift();
           if (masks?.length) await app.addObject(masks[0], { select: false, label: job.label });
-        } else this.show(masks, given);
+        } else this.show(refined && this.adds(refined) ? masks?.map((mask) => union([refined.mask, mask])) : masks, given);
         app.showEngine();
       }
     } finally {
@@ -191,6 +191,11 @@ export class Click {
       app.painter.draw("marks");
       app.showHint();
     }
+  }
+
+  /** Whether the clicks only add to an object: what is there then stays, whatever the model makes of it. */
+  adds({ mask }) {
+    return Boolean(mask.area) && !this.box && this.labels.every((label) => label === 1) && this.points.some(([x, y]) => !mask.covers(x, y));
   }
 
   /** The masks, best first, none where nothing is seen; null if the model failed. */
