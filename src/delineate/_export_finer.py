@@ -97,18 +97,24 @@ def bounded(logits: Tensor) -> Tensor:
     return logits if CONVENTIONS.limit is None else logits.clamp(-CONVENTIONS.limit, CONVENTIONS.limit)
 
 
-def add_masks(network: Any, cells: int) -> None:  # noqa: ANN401  (onnx.ModelProto; onnx is optional)
-    """Replace the logits by ``masks``: the same at the size that ``orig_im_size`` says; it may be left out.
+def add_masks(
+    network: Any,  # noqa: ANN401  (onnx.ModelProto; onnx is optional)
+    cells: int,
+    logits: str = ANSWERS[-1],
+) -> None:
+    """Give the network ``masks``: logits at the size that ``orig_im_size`` says.
 
     Args:
         network: Changed in place.
         cells: Cells per side of the logits.
+        logits: Their name; unbounded ones are an output no more, and the size may be left out, as SAM 2's clients do.
     """
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    graph, logits = network.graph, ANSWERS[-1]
+    graph = network.graph
     size = numpy_helper.from_array(np.array([cells, cells], np.float32), "orig_im_size")
-    graph.initializer.append(size)  # what is an input too is a default
+    if logits == ANSWERS[-1]:
+        graph.initializer.append(size)  # what is an input too is a default
     graph.input.append(helper.make_tensor_value_info(size.name, TensorProto.FLOAT, [2]))
     graph.node.extend(
         [
@@ -127,7 +133,7 @@ def add_masks(network: Any, cells: int) -> None:  # noqa: ANN401  (onnx.ModelPro
     tokens = (
         next(one for one in graph.output if one.name == ANSWERS[0]).type.tensor_type.shape.dim[1].dim_value
     )
-    outputs = [one for one in graph.output if one.name != logits]
+    outputs = [one for one in graph.output if one.name != ANSWERS[-1]]
     del graph.output[:]
     shape = ["prompts", tokens, "height", "width"]
     graph.output.extend([helper.make_tensor_value_info("masks", TensorProto.FLOAT, shape), *outputs])

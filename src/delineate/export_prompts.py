@@ -7,6 +7,10 @@ segment-anything's own export send one prompt at a time (P = 1). Points are in p
 where there is no box, the caller ends them with a point of label -1. Both files are run and compared with
 the model before they are written.
 
+EfficientSAM's decoder reads no mask prompts (``mask_input`` and ``has_mask_input`` are taken, as clients send
+them), takes any number of points, of which the first six count, and gives the best candidate as the single mask.
+Its points are in pixels of the stretched picture.
+
 SAM 2's pairs have the names that public exports of it have (`_export_finer`): ``image`` to ``high_res_feats_0``,
 ``high_res_feats_1`` and ``image_embed``, which the decoder takes beside the prompts. It needs no point of label -1.
 """
@@ -30,6 +34,7 @@ from delineate.atomic import write_bytes
 from delineate.errors import MissingExtra, RuntimeFailure
 from delineate.export import OPSET, SMALL, clean, narrow, quiet
 from delineate.models._yolo_blocks import Conv
+from delineate.models.efficient_sam import EfficientSam
 from delineate.models.sam import Config, Prompts, Sam
 from delineate.models.sam2 import Sam2
 from delineate.prompt import PromptCard
@@ -92,8 +97,11 @@ def export_promptable(
         raise MissingExtra("onnx and onnxscript", "torch") from error
     reference = copy.deepcopy(model).cpu().float().eval()
     _simplify(reference, half)
+    family = models.family(model)
+    if card is None and not family.CONVENTIONS.masks:  # nothing else in the files says so
+        card = PromptCard(name=family.__name__.rpartition(".")[2])
     if card is not None:
-        card = msgspec.structs.replace(card, conventions=models.family(model).CONVENTIONS)
+        card = msgspec.structs.replace(card, conventions=family.CONVENTIONS)
     parts = _parts(reference)
     first, second = (_content(make(parts, reference.config), card, half) for make in (_encoder, _decoder))
     parity = _compare(reference, parts, first, second)
@@ -145,6 +153,25 @@ class _Decoder(nn.Module):
         return outputs.ious, outputs.logits
 
 
+class _ClickDecoder(nn.Module):
+    """Of a family that knows no masks as prompts: they are taken, as clients send them, and nothing reads them."""
+
+    def __init__(self, model: EfficientSam) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,  # noqa: ARG002
+        has_mask_input: Tensor,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        outputs = self.model.settle(self.model.answer(image_embeddings, point_coords, point_labels))
+        return outputs.ious, outputs.logits
+
+
 class _Parts(NamedTuple):
     """Both networks with the names of what they take and give."""
 
@@ -161,7 +188,8 @@ def _parts(model: Sam | Sam2) -> _Parts:
         networks = finer.FinerEncoder(model), finer.FinerDecoder(model)
         return _Parts(networks[0], finer.IMAGE, finer.FEATURES, networks[1], finer.SCENE, finer.ANSWERS)
     name, answers = ("image_embeddings",), ("iou_predictions", "low_res_masks")
-    return _Parts(_Encoder(model), "images", name, _Decoder(model), name, answers)
+    decoder = _ClickDecoder(model) if isinstance(model, EfficientSam) else _Decoder(model)
+    return _Parts(_Encoder(model), "images", name, decoder, name, answers)
 
 
 def _content(network: Any, card: PromptCard | None, half: bool) -> bytes:  # noqa: ANN401
@@ -222,6 +250,8 @@ def _decoder(parts: _Parts, config: Config) -> Any:  # noqa: ANN401
     if len(scene) > 1:
         finer.add_ending(network)
         finer.add_masks(network, 4 * cells)
+    elif isinstance(parts.decoder, _ClickDecoder):  # pictures fill the whole input
+        finer.add_masks(network, 4 * cells, parts.answers[-1])
     else:
         _add_masks(network, config.side)
     return network
@@ -308,7 +338,12 @@ def _expected(
     """What a decoder's file must give."""
     if isinstance(model, Sam2):
         return finer.expected(model, images, prompts, size)
-    outputs, side = model(images, prompts), model.config.side
+    side = model.config.side
+    if isinstance(model, EfficientSam):
+        outputs = model.settle(model(images, prompts._replace(masks=None)))
+        masks = nn.functional.interpolate(outputs.logits, size, mode="bilinear")
+        return {"low_res_masks": outputs.logits, "iou_predictions": outputs.ious, "masks": masks}
+    outputs = model(images, prompts)
     content = torch.tensor([side, int(size[1] * side / size[0] + 0.5)])
     canvas = nn.functional.interpolate(outputs.logits, (side, side), mode="bilinear")
     full = nn.functional.interpolate(canvas[..., : content[0], : content[1]], size, mode="bilinear")

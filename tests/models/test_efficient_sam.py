@@ -15,9 +15,12 @@ torch = pytest.importorskip("torch", reason="models need the extra [torch]")
 from delineate import models
 from delineate.errors import WeightsError
 from delineate.everything import Options, segment_everything
+from delineate.export_prompts import export_promptable
 from delineate.masks import Masks
 from delineate.models import efficient_sam
 from delineate.models.efficient_sam import Prompts
+from delineate.prompt import PromptPredictor
+from delineate.runtimes import load
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -164,6 +167,69 @@ def test_points_that_are_none_do_not_matter(predictor):
     plain = predictor.predict([[40, 30]], [1])
     filled = predictor.predict([[40, 30], [7, 7]], [1, -1])
     assert plain == filled
+
+
+@pytest.fixture(scope="module")
+def pair(model, tmp_path_factory):
+    pytest.importorskip("onnxscript", reason="torch needs it to export")
+    folder = tmp_path_factory.mktemp("pair")
+    files = folder / "encoder.onnx", folder / "decoder.onnx"
+    assert max(export_promptable(model, *files)) < 1e-3
+    return files
+
+
+@pytest.mark.parametrize(
+    "case", CONTENT["predictions"][::2], ids=lambda case: f"{case['size']}-{case['prompt']}"
+)
+def test_the_exported_pair_equals_the_reference(pair, case):
+    predictor = PromptPredictor.load(*pair)  # known by the card, which need not be given
+    assert predictor.conventions == efficient_sam.CONVENTIONS
+    predictor.set_image(sam_scene.picture(case["size"]))
+    asked = sam_scene.positive_prompts(case["size"])[case["prompt"]]
+    found = predictor.predict(asked.get("points"), asked.get("labels"), asked.get("box"), keep_logits=True)
+    low = found.extras["logits"].reshape(3, -1)[:, ::97]
+    np.testing.assert_allclose(found.scores, case["ious"], rtol=1e-3, atol=1e-3)
+    assert np.abs(low - case["low"]).max() < 1e-3 * np.abs(case["low"]).max()
+    with pytest.raises(ValueError, match="knows no points outside of the object"):
+        predictor.predict([[3, 3]], [0])
+
+
+def test_the_exported_decoder_takes_what_clients_send(pair, predictor):
+    size = (96, 128)
+    scene = predictor.set_image(sam_scene.picture(size))
+    decoder = load("onnx", pair[1])
+    names = [
+        "image_embeddings",
+        "point_coords",
+        "point_labels",
+        "mask_input",
+        "has_mask_input",
+        "orig_im_size",
+    ]
+    assert [port.name for port in decoder.inputs] == names
+    assert [port.name for port in decoder.outputs] == ["masks", "iou_predictions", "low_res_masks"]
+    random = np.random.default_rng(0)
+    points = random.uniform(0, 128, (1, 8, 2)).astype(np.float32)
+
+    def answer(count, mask, given, end=False):
+        coords, labels = points[:, :count], np.ones((1, count), np.float32)
+        if end:  # as clients do where there is no box
+            coords = np.concatenate((coords, np.zeros((1, 1, 2), np.float32)), 1)
+            labels = np.concatenate((labels, np.full((1, 1), -1, np.float32)), 1)
+        arrays = [scene.embedding, coords, labels, mask, np.float32([given]), np.float32(size)]
+        return decoder(dict(zip(names, arrays, strict=True)))
+
+    nothing = np.zeros((1, 1, 32, 32), np.float32)
+    expected = answer(6, nothing, 0)
+    for got in (answer(8, nothing, 0), answer(6, nothing + 9, 1)):  # more are dropped, masks are not read
+        assert all(np.array_equal(got[name], expected[name]) for name in expected)
+    ended, alone = answer(2, nothing, 0, end=True), answer(2, nothing, 0)
+    np.testing.assert_allclose(ended["low_res_masks"], alone["low_res_masks"], atol=1e-5)
+    best = alone["iou_predictions"][0, 1:].argmax() + 1
+    assert np.array_equal(alone["masks"][0, 0], alone["masks"][0, best])
+    shown = predictor.predict(points[0, :2] * [1, 96 / 128], [1, 1])
+    unlike = (alone["masks"][0, 1:] > 0) != shown.masks.to_dense()
+    assert np.abs(alone["masks"][0, 1:][unlike]).max(initial=0) < 1e-3
 
 
 def test_everything_is_found_with_it(predictor):

@@ -133,10 +133,9 @@ class PromptEncoder(nn.Module):
 
     def points(self, points: Tensor, labels: Tensor) -> Tensor:
         """The first of points (P, N, 2) with labels (P, N), filled up, as tokens (P, most, embedding)."""
-        labels = torch.cat((labels, torch.full_like(labels[:, :1], -1).expand(-1, self.most)), 1)[
-            :, : self.most
-        ]
-        points = torch.cat((points, points.new_zeros(len(points), self.most, 2)), 1)[:, : self.most]
+        count = labels.shape[0]
+        labels = torch.cat((labels, labels.new_full((count, self.most), -1)), 1)[:, : self.most]
+        points = torch.cat((points, points.new_zeros(count, self.most, 2)), 1)[:, : self.most]
         points = torch.where((labels < 0)[..., None] | (points < 0), -1, points)
         none, inside, first, second = (
             embedding.weight
@@ -212,8 +211,12 @@ class EfficientSam(_sam.Sam):
             raise ValueError(
                 f"efficient_sam: points must be at most {self.config.points} per prompt, got {labels.shape[1]}"
             )
+        return self.answer(embedding, points, labels)
+
+    def answer(self, embedding: Tensor, points: Tensor, labels: Tensor) -> Outputs:
+        """As `decode`, without a look at the prompts: of more points than fit the first ones count."""
         tokens = self.prompt_encoder.points(points, labels)
-        embedding = embedding.expand(len(tokens), -1, -1, -1)
+        embedding = embedding.expand(tokens.shape[0], -1, -1, -1)
         out: Outputs = self.mask_decoder(embedding, self.prompt_encoder.grid(embedding.shape[2:]), tokens)
         return out
 
