@@ -10,7 +10,7 @@ from delineate.annotate.prompts import MAX_POINTS, Chooser, Prompt, Promptable, 
 from delineate.errors import DelineateError
 from delineate.instances import Instances
 from delineate.masks import Masks
-from delineate.prompt import PromptCard, PromptPredictor
+from delineate.prompt import Conventions, PromptCard, PromptPredictor
 
 
 def prompt(*points, labels=None, box=None, mask=None):
@@ -110,6 +110,20 @@ def test_a_card_may_ask_for_the_single_mask():
     engine = Promptable(predictor, "tiny")
     found = engine.answer(engine.encode(np.zeros((32, 64, 3), np.uint8)), prompt((32.5, 16)))
     assert found.scores.tolist() == [pytest.approx(0.5)]
+
+
+def test_a_model_without_mask_prompts_is_shown_the_box_of_what_is_refined():
+    predictor, seen = stub_pair()
+    predictor.conventions = Conventions(masks=False, negative=False)
+    engine = Promptable(predictor, "tiny")
+    encoded, mask = engine.encode(np.zeros((32, 64, 3), np.uint8)), Masks.from_boxes([[4, 4, 9, 9]], (32, 64))
+    assert len(engine.answer(encoded, prompt((32.5, 16), mask=mask))) == 1
+    assert seen[-1]["has_mask_input"].tolist() == [0]
+    assert seen[-1]["point_coords"].tolist() == [[[32, 15.5], [3.5, 3.5], [8.5, 8.5]]]
+    engine.answer(encoded, prompt((32.5, 16), box=[1, 2, 3, 4], mask=mask))
+    assert seen[-1]["point_coords"][0, 1:].tolist() == [[0.5, 1.5], [2.5, 3.5]]
+    with pytest.raises(ValueError, match="knows no points outside of the object"):
+        engine.answer(encoded, prompt((32.5, 16), labels=[0], mask=mask))
 
 
 class Counting:

@@ -80,17 +80,26 @@ class Promptable:
         return self._predictor.encode(image)
 
     def answer(self, encoded: Any, prompt: Prompt) -> Instances:  # noqa: ANN401 - as above
-        """Three candidates for a single click, where the model's card does not say that one is better; else one."""
+        """Three candidates for a single click, where the model's card does not say that one is better; else one.
+
+        Raises:
+            ValueError: The model does not understand clicks of the kind, or not so many.
+        """
         single = len(prompt.points) == 1 and prompt.box is None and prompt.mask is None
         card = self._predictor.card
         given = len(prompt.points) > 0
+        box, mask = prompt.box, prompt.mask
+        if (
+            mask is not None and not self._predictor.conventions.masks
+        ):  # such a model is shown where the mask lies
+            box, mask = mask.boxes[0] if box is None and mask.areas[0] else box, None
         with self._lock:
             self._predictor.use(encoded)
             found = self._predictor.predict(
                 prompt.points - 0.5 if given else None,  # there, whole numbers are the centres of pixels
                 prompt.labels if given else None,
-                None if prompt.box is None else prompt.box - 0.5,
-                prompt.mask,
+                None if box is None else box - 0.5,
+                mask,
                 multimask=single and (card is None or card.candidates),
             )
         assert found.masks is not None  # noqa: S101 - for the type checker
