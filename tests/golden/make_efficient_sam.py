@@ -3,17 +3,14 @@
 Run once where a checkout of the repository (d525f62) and torch can be imported: python make_efficient_sam.py
 """
 
-import json
-from pathlib import Path
-
 import numpy as np
 import torch
 from efficient_sam.efficient_sam import EfficientSam
 from efficient_sam.efficient_sam_decoder import MaskDecoder, PromptEncoder
 from efficient_sam.efficient_sam_encoder import ImageEncoderViT
 from efficient_sam.two_way_transformer import TwoWayTransformer
-from pycocotools import mask as mask_api
-from sam_scene import SIZES, calm, picture, positive_prompts, weights
+from sam_answers import predictions, write
+from sam_scene import SIZES, calm, positive_prompts, weights
 
 
 def reference():
@@ -41,35 +38,32 @@ def reference():
     return model.eval()
 
 
-@torch.inference_mode()
-def predictions(model):
-    for size in (SIZES[0], SIZES[1], SIZES[3]):
-        pixels = torch.from_numpy(picture(size)).permute(2, 0, 1)[None].float() / 255
-        embedding = model.get_image_embeddings(pixels)
-        for name, asked in positive_prompts(size).items():
-            corners = [asked["box"][:2], asked["box"][2:]] if "box" in asked else []
-            points = torch.tensor([[asked.get("points", []) + corners]])
-            labels = torch.tensor([[asked.get("labels", []) + [2, 3][: len(corners)]]])
-            low, ious = model.predict_masks(embedding, points, labels, True, *size, -1, -1)
-            full = torch.nn.functional.interpolate(low[0], size, mode="bilinear")[0]  # as their ONNX files do
-            yield {
-                "size": size,
-                "prompt": name,
-                "ious": ious.ravel().tolist(),
-                "low": [[float(f"{x:.6g}") for x in one.ravel()[::97].tolist()] for one in low[0, 0]],
-                "masks": [rle((one >= 0).numpy()) for one in full],
-            }
+class Predictor:
+    """The reference with segment-anything's interface; masks as its ONNX files interpolate them."""
 
+    def __init__(self, model):
+        self.model = model
 
-def rle(mask):
-    """COCO's compressed string."""
-    return mask_api.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
+    @torch.inference_mode()
+    def set_image(self, image):
+        self.size = image.shape[:2]
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+        self.embedding = self.model.get_image_embeddings(pixels)
+
+    @torch.inference_mode()
+    def predict(self, points, labels, box, mask, multimask, return_logits):
+        assert (mask, multimask, return_logits) == (None, True, True)
+        parts = [] if points is None else list(zip(points, labels, strict=True))
+        parts += [] if box is None else [(box[:2], 2), (box[2:], 3)]
+        coords = torch.tensor(np.array([[[part[0] for part in parts]]]), dtype=torch.float32)
+        kinds = torch.tensor([[[part[1] for part in parts]]])
+        low, ious = self.model.predict_masks(self.embedding, coords, kinds, True, *self.size, -1, -1)
+        full = torch.nn.functional.interpolate(low[0], self.size, mode="bilinear")[0]
+        return full.numpy(), ious.ravel().numpy(), low[0, 0].numpy()
 
 
 if __name__ == "__main__":
     model = reference()
-    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
-    content = {"shapes": shapes, "predictions": list(predictions(model))}
-    Path(__file__).with_name("efficient_sam.json").write_text(
-        json.dumps(content, separators=(",", ":")) + "\n"
-    )
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    found = predictions(Predictor(model), (SIZES[0], SIZES[1], SIZES[3]), positive_prompts, (True,))
+    write("efficient_sam", shapes, {"predictions": list(found)})

@@ -3,15 +3,12 @@
 Run once where mobilesam-mirror 1.0.0, segment-anything, timm and torch are installed: python make_mobile_sam.py
 """
 
-import json
-from pathlib import Path
-
-import numpy as np
 import torch
 from mobile_sam.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from mobile_sam.modeling.common import LayerNorm2d
 from mobile_sam.modeling.tiny_vit_sam import TinyViT
-from sam_scene import SIZES, picture, prompts, weights
+from sam_answers import predictions, write
+from sam_scene import SIZES, prompts, weights
 from segment_anything import SamPredictor
 
 
@@ -26,7 +23,7 @@ class SmallTinyViT(TinyViT):
 
 
 def reference():
-    """The variant "test" built from the reference's parts."""
+    """The variant "test" built from the reference's parts, and the shapes of its tensors."""
     side, cells, width = 128, 8, 32
     encoder = SmallTinyViT(
         img_size=side,
@@ -61,29 +58,10 @@ def reference():
     }
     drawn = {name: torch.from_numpy(value) for name, value in weights(kept).items()}
     model.load_state_dict(drawn, strict=False)
-    return model.train().eval()  # the biases of attention are gathered by eval
-
-
-def predictions(model):
-    predictor = SamPredictor(model)
-    for size in (SIZES[0], SIZES[3]):
-        predictor.set_image(picture(size))
-        for name, asked in prompts(size).items():
-            points = np.array(asked["points"]) if "points" in asked else None
-            labels = np.array(asked["labels"]) if "labels" in asked else None
-            box = np.array(asked["box"]) if "box" in asked else None
-            mask = asked["mask"][None] if "mask" in asked else None
-            for multimask in (False, True):
-                _, ious, low = predictor.predict(points, labels, box, mask, multimask, return_logits=True)
-                yield {
-                    "size": size,
-                    "prompt": name,
-                    "multimask": multimask,
-                    "ious": [float(x) for x in ious],
-                    "low": [[float(f"{x:.6g}") for x in one.ravel()[::97]] for one in low],
-                }
+    return model.train().eval(), kept  # the biases of attention are gathered by eval
 
 
 if __name__ == "__main__":
-    content = {"predictions": list(predictions(reference()))}
-    Path(__file__).with_name("mobile_sam.json").write_text(json.dumps(content, separators=(",", ":")) + "\n")
+    model, shapes = reference()
+    sizes = SIZES[0], SIZES[3]
+    write("mobile_sam", shapes, {"predictions": list(predictions(SamPredictor(model), sizes, prompts))})
