@@ -4,12 +4,8 @@ Run once where sam2 1.1.0, torch and torchvision are installed: python make_sam2
 """
 
 import inspect
-import json
-from pathlib import Path
 
-import numpy as np
 import torch
-from pycocotools import mask as mask_api
 from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
@@ -17,6 +13,7 @@ from sam2.modeling.position_encoding import PositionEmbeddingSine
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import MLP
 from sam2.sam2_image_predictor import SAM2ImagePredictor
+from sam_answers import predictions, write
 from sam_scene import SIZES, picture, prompts, weights
 
 CELLS = [(32, 32), (16, 16), (8, 8)]  # of the variant "test", which the reference's predictors do not know
@@ -83,28 +80,6 @@ def reference():
     return model.eval()
 
 
-def predictions(model):
-    predictor = SAM2ImagePredictor(model)
-    predictor._bb_feat_sizes = CELLS
-    for size in (SIZES[0], SIZES[3]):
-        predictor.set_image(picture(size))
-        for name, asked in prompts(size).items():
-            points = np.array(asked["points"]) if "points" in asked else None
-            labels = np.array(asked["labels"]) if "labels" in asked else None
-            box = np.array(asked["box"]) if "box" in asked else None
-            mask = asked["mask"][None] if "mask" in asked else None
-            for multimask in (False, True):
-                full, ious, low = predictor.predict(points, labels, box, mask, multimask, return_logits=True)
-                yield {
-                    "size": size,
-                    "prompt": name,
-                    "multimask": multimask,
-                    "ious": [float(x) for x in ious],
-                    "low": [[float(f"{x:.6g}") for x in one.ravel()[::97]] for one in low],
-                    "masks": [rle(one > 0) for one in full],
-                }
-
-
 def everything(model):
     """With fainter fine features, so that masks are smaller than the picture: `fainter` of test_sam2.py."""
     with torch.no_grad():
@@ -137,19 +112,15 @@ def defaults():
     return {name: value.default for name, value in given.items() if isinstance(value.default, int | float)}
 
 
-def rle(mask):
-    """COCO's compressed string."""
-    return mask_api.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
-
-
 if __name__ == "__main__":
     model = reference()
-    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    predictor = SAM2ImagePredictor(model)
+    predictor._bb_feat_sizes = CELLS
     content = {
-        "shapes": shapes,
-        "predictions": list(predictions(model)),
+        "predictions": list(predictions(predictor, (SIZES[0], SIZES[3]), prompts)),
         "options": {name: {**THRESHOLDS, **options} for name, options in EVERYTHING.items()},
         "defaults": defaults(),
         "everything": list(everything(model)),
     }
-    Path(__file__).with_name("sam2.json").write_text(json.dumps(content, separators=(",", ":")) + "\n")
+    write("sam2", shapes, content)

@@ -55,7 +55,7 @@ def test_the_single_mask_is_the_best_candidate(predictor):
     predictor.set_image(sam_scene.picture((96, 128)))
     found = predictor.predict([[[30, 40]], [[80, 60]]], [[1], [1]])
     single = predictor.predict([[[30, 40]], [[80, 60]]], [[1], [1]], multimask=False)
-    best = found.scores.reshape(2, 3).argmax(1) + [0, 3]
+    best = found.scores.reshape(2, 3).argmax(1) + np.array([0, 3])
     assert np.array_equal(single.scores, found.scores[best])
     assert np.array_equal(single.masks.to_dense(), found.masks.to_dense()[best])
 

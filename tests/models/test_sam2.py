@@ -57,30 +57,6 @@ def model(official, tmp_path_factory):
     return model
 
 
-@pytest.mark.parametrize(
-    "case", CONTENT["predictions"], ids=lambda case: f"{case['size']}-{case['prompt']}-{case['multimask']}"
-)
-def test_the_predictor_equals_the_reference(model, case):
-    predictor = sam2.predictor(model)
-    predictor.set_image(sam_scene.picture(case["size"]))
-    asked = sam_scene.prompts(case["size"])[case["prompt"]]
-    found = predictor.predict(
-        asked.get("points"),
-        asked.get("labels"),
-        asked.get("box"),
-        asked.get("mask"),
-        multimask=case["multimask"],
-        keep_logits=True,
-    )
-    low = found.extras["logits"].reshape(len(found), -1)[:, ::97]
-    np.testing.assert_allclose(found.scores, case["ious"], rtol=1e-4, atol=1e-4)
-    assert np.abs(low - case["low"]).max() < 1e-4 * np.abs(case["low"]).max()
-    expected = [{"size": case["size"], "counts": counts} for counts in case["masks"]]
-    theirs = Masks.from_rle(expected, tuple(case["size"]))
-    apart = (found.masks.to_dense() != theirs.to_dense()).sum()
-    assert apart <= 1e-4 * found.masks.to_dense().size  # logits beside 0 round to either side
-
-
 @pytest.fixture(scope="module")
 def fainter(official):
     """The model of the pinned records of everything mode: fine features are a fifth, and masks smaller."""
