@@ -218,7 +218,7 @@ def test_options_are_at_least_one(networks, option):
 
 def test_files_of_another_kind_are_refused():
     content = network({"output0": np.zeros(3, np.float32)})
-    with pytest.raises(RuntimeFailure, match="the encoder must take images"):
+    with pytest.raises(RuntimeFailure, match="the encoder must give an embedding"):
         PromptPredictor.load(content, content)
 
 
