@@ -18,9 +18,10 @@ from delineate.cli import _eval_inputs as inputs
 from delineate.cli import _eval_tables as tables
 from delineate.cli import _lvis as lvis_table
 from delineate.cli import _panoptic as panoptic
+from delineate.cli import _semantic as semantic
 from delineate.cli import _video as video
 from delineate.errors import DelineateError
-from delineate.formats import coco_panoptic, lvis
+from delineate.formats import class_maps, coco_panoptic, lvis
 from delineate.metrics.ap import THRESHOLDS
 from delineate.metrics.columns import Kind
 from delineate.metrics.compare import Comparison, compare
@@ -86,8 +87,9 @@ def eval_command(
 
     Args:
         truth: A COCO file with the true objects, or a COCO panoptic file: then panoptic quality is printed, and
-            only --json applies. For an LVIS file LVIS' average precision is printed, for a YouTube-VIS file average
-            precision of tracks, for MOTS files HOTA, CLEAR and identity measures.
+            only --json applies; likewise a folder of class maps, for which mean IoU is printed. For an LVIS file LVIS'
+            average precision is printed, for a YouTube-VIS file average precision of tracks, for MOTS files HOTA, CLEAR
+            and identity measures.
         predictions: A COCO file with scores (as `delineate predict` writes it), or a bare COCO results list.
         json: Where to write all numbers as JSON.
         html: Where to write one self-contained HTML file: curves, tables, errors, the worst pictures.
@@ -115,6 +117,9 @@ def eval_command(
     if coco_panoptic.sniff(truth):
         apart = {"--iou": iou != "mask", "--max-detections": max_detections is not None, **apart}
         return _eval_panoptic(truth, predictions, json, apart)
+    if class_maps.sniff(truth):
+        apart = {"--iou": iou != "mask", "--max-detections": max_detections is not None, **apart}
+        return _eval_semantic(truth, predictions, json, apart)
     other = _eval_video if video.sniff(truth) else _eval_lvis if lvis.sniff(truth) else None
     if other is not None:
         return other(truth, predictions, json, apart, iou=iou, max_detections=max_detections)
@@ -206,6 +211,18 @@ def _eval_panoptic(truth: Path, predictions: Path, json: Path | None, apart: dic
     if json is not None:
         names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
         _write(json, names | {"panoptic": report.as_dict(), "notices": notices})
+    return 0
+
+
+def _eval_semantic(truth: Path, predictions: Path, json: Path | None, apart: dict[str, bool]) -> int:
+    report = semantic.compare(truth, predictions)
+    console = Console(highlight=False)
+    semantic.show(console, report)
+    notices = tables.left_out(apart, "class maps")
+    tables.show_notices(console, notices)
+    if json is not None:
+        names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
+        _write(json, names | {"semantic": report.as_dict(), "notices": notices})
     return 0
 
 
