@@ -187,6 +187,30 @@ def test_every_kind_of_backbone_learns(variant):
     assert [name for name, value in learning if value.grad is None or not value.grad.isfinite().all()] == []
 
 
+@pytest.mark.parametrize("objects", [0, 1])
+@pytest.mark.parametrize(
+    "variant", ["r50_fpn", "r50_c4", "cascade_r50_fpn", "swin_t", "cascade_swin_t_giou", "r50_fpn_lsj"]
+)
+def test_pictures_of_one_pixel_with_and_without_an_object(variant, objects):
+    """One pixel in a padded canvas, and a picture that fills it and has no object."""
+    torch.manual_seed(0)
+    model = mask_rcnn.build(small(variant))
+    images = torch.rand(2, 3, 64, 64)
+    pixel = Masks.from_boxes(np.array([[0.0, 0.0, 1.0, 1.0]])[:objects].reshape(-1, 4), (64, 64))
+    boxes, labels = torch.from_numpy(pixel.boxes.copy()).float(), torch.zeros(objects, dtype=torch.int64)
+    nothing = models.Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), Masks.empty((64, 64)))
+    losses = model.train().losses(images, [models.Target(boxes, labels, pixel, (1, 1)), nothing])
+    assert all(loss.isfinite() for loss in losses.values())
+    if not objects:
+        assert all(float(losses[name].detach()) == 0 for name in ("proposal", "box", "mask"))
+    sum(losses.values()).backward()
+    assert all(v.grad.isfinite().all() for v in model.parameters() if v.grad is not None)
+    with torch.no_grad():
+        outputs = model.eval()(images, torch.tensor([[1, 1], [64, 64]]))
+    assert all(part.isfinite().all() for part in outputs)
+    assert outputs.boxes[0].max() <= 1
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [
