@@ -240,3 +240,18 @@ def test_everything_is_found_with_it(predictor):
 def test_configurations_that_cannot_be_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         models.build("efficient_sam-test", **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (bytes(2**20), "a zipped checkpoint must be at most 4 times as large as its archive"),
+        (b"PK\x03\x04 and nothing else", "must be a zipped torch checkpoint, got a damaged archive"),
+    ],
+)
+def test_zipped_files_that_are_no_checkpoints_are_refused(tmp_path, content, message):
+    path = tmp_path / "official.pt.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("efficient_sam_vits.pt", content)
+    with pytest.raises(WeightsError, match=message):
+        models.load_weights(models.build("efficient_sam-test"), path)
