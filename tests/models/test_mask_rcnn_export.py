@@ -49,7 +49,7 @@ def inputs(size=(128, 160), content=(120, 130)):
     "variant",
     [
         *("r50_fpn", "r50_fpn_v2", "faster_r50_fpn", "r50_fpn_d2", "r50_c4", "cascade_r50_fpn"),
-        *("swin_t", "swinv2_t", "cascade_swin_b"),
+        *("swin_t", "swinv2_t", "cascade_swin_b", "cascade_swin_t_giou"),
     ],
 )
 def test_graph_equals_the_model(variant):
