@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from hypothesis import settings
 
 settings.register_profile("delineate", deadline=None)  # a busy machine is no failure
 settings.load_profile("delineate")
+
+# Torch reads it when it is imported. Sizes are symbols in an export, and looking those up costs more than it saves.
+os.environ.setdefault("TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
