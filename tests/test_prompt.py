@@ -254,7 +254,7 @@ def asking(conventions):
     ("conventions", "coords", "labels"),
     [
         (Conventions(), [[4, 3], [0, 0]], [1, -1]),
-        (Conventions(resize="square", ending="always"), [[4, 12], [0, 0]], [1, -1]),
+        (Conventions(resize="square"), [[4, 12], [0, 0]], [1, -1]),
         (Conventions(resize="sampled", ending="never"), [[4, 12]], [1]),
     ],
 )
@@ -263,8 +263,7 @@ def test_points_are_placed_and_ended_by_the_models_conventions(conventions, coor
     predictor.predict([[8, 6]], [1])
     assert asked.pop() == ([coords], [labels])
     predictor.predict(boxes=[8, 6, 8, 6])
-    ended = conventions.ending == "always"
-    assert asked.pop() == ([[coords[0]] * 2 + [[0, 0]] * ended], [[2, 3] + [-1] * ended])
+    assert asked.pop() == ([[coords[0]] * 2], [[2, 3]])
 
 
 def test_no_more_points_than_a_model_takes():

@@ -21,7 +21,7 @@ class Conventions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     Attributes:
         resize: How a picture fills the network's input: "longest" (see `prepare`), "square" or "sampled" (see
             `prepare_square`, with and without antialiasing).
-        ending: When a point of label -1 must end the points: "unboxed" (where there is no box), "always", "never".
+        ending: When a point of label -1 must end the points: "unboxed" (where there is no box), or "never".
         points: The decoder takes so many points at most, corners of boxes among them; None = any number.
         negative: Whether points outside of the object are understood.
         masks: Whether masks are understood as prompts.
@@ -34,7 +34,7 @@ class Conventions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """
 
     resize: Literal["longest", "square", "sampled"] = "longest"
-    ending: Literal["unboxed", "always", "never"] = "unboxed"
+    ending: Literal["unboxed", "never"] = "unboxed"
     points: int | None = None
     negative: bool = True
     masks: bool = True

@@ -59,7 +59,7 @@ def tokens(
         kinds.append(np.tile(np.array([2, 3], np.float32), (len(corners), 1)))
     if not coords:
         return None, None
-    if conventions.ending == "always" or (conventions.ending == "unboxed" and boxes is None):
+    if conventions.ending == "unboxed" and boxes is None:
         coords.append(np.zeros((len(coords[0]), 1, 2)))
         kinds.append(np.full((len(kinds[0]), 1), -1, np.float32))
     if len({len(part) for part in coords}) > 1:
