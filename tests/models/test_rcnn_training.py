@@ -62,7 +62,7 @@ def test_torchvisions_losses_are_the_same():
     ]
     wanted = [
         {"boxes": boxes, "labels": labels + 1, "masks": torch.from_numpy(masks.to_dense()).to(torch.uint8)}
-        for boxes, labels, masks, _ in targets
+        for boxes, labels, masks, *_ in targets
     ]
     torch.manual_seed(5)
     features = theirs.backbone(images)
