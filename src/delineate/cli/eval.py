@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -204,26 +204,16 @@ def _compare(
 
 def _eval_panoptic(truth: Path, predictions: Path, json: Path | None, apart: dict[str, bool]) -> int:
     report = panoptic.compare(truth, predictions)
-    console = Console(highlight=False)
-    panoptic.show(console, report)
-    notices = tables.left_out(apart, "panoptic files")
-    tables.show_notices(console, notices)
-    if json is not None:
-        names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
-        _write(json, names | {"panoptic": report.as_dict(), "notices": notices})
-    return 0
+    panoptic.show(Console(highlight=False), report)
+    named = {"truth": truth, "predictions": predictions}
+    return _end(json, named, {"panoptic": report.as_dict()}, tables.left_out(apart, "panoptic files"))
 
 
 def _eval_semantic(truth: Path, predictions: Path, json: Path | None, apart: dict[str, bool]) -> int:
     report = semantic.compare(truth, predictions)
-    console = Console(highlight=False)
-    semantic.show(console, report)
-    notices = tables.left_out(apart, "class maps")
-    tables.show_notices(console, notices)
-    if json is not None:
-        names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
-        _write(json, names | {"semantic": report.as_dict(), "notices": notices})
-    return 0
+    semantic.show(Console(highlight=False), report)
+    named = {"truth": truth, "predictions": predictions}
+    return _end(json, named, {"semantic": report.as_dict()}, tables.left_out(apart, "class maps"))
 
 
 def _eval_video(
@@ -251,13 +241,19 @@ def _eval_lvis(
     max_detections: int | None,
 ) -> int:
     report, notices = lvis_table.compare(truth, predictions, iou, max_detections)
-    console = Console(highlight=False)
-    lvis_table.show(console, report)
+    lvis_table.show(Console(highlight=False), report)
     notices = [*notices, *tables.worded(report.notices), *tables.left_out(apart, "LVIS files")]
-    tables.show_notices(console, notices)
+    return _end(json, {"truth": truth, "predictions": predictions}, {"lvis": report.as_dict()}, notices)
+
+
+def _end(
+    json: Path | None, named: Mapping[str, Path], content: Mapping[str, object], notices: Sequence[str]
+) -> int:
+    """Prints what a reader must know, and writes the JSON file; the exit code."""
+    tables.show_notices(Console(highlight=False), notices)
     if json is not None:
-        names = {"truth": truth.as_posix(), "predictions": predictions.as_posix()}
-        _write(json, names | {"lvis": report.as_dict(), "notices": notices})
+        paths = {name: path.as_posix() for name, path in named.items()}
+        _write(json, {**paths, **content, "notices": list(notices)})
     return 0
 
 
