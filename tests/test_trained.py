@@ -23,7 +23,8 @@ def written(path, name, **more):
     torch.manual_seed(0)
     rules = {"rules": Rules(stuff_area=7, score=0.1)} if "panoptic" in name else {}
     model = models.build(name, **rules).eval()
-    config = load_config(overrides=["max_detections=9"])
+    private = ["data.root='/home/me/data'", "model.weights='/home/me/start.pt'"]
+    config = load_config(overrides=["max_detections=9", *private])
     header = Header(
         model=name,
         architecture=dataclasses.asdict(model.config),
@@ -65,6 +66,13 @@ def test_a_semantic_checkpoint(tmp_path):
     assert (found.class_map(IMAGE).classes == segment_classes(model, IMAGE, given).classes).mean() > 0.999
     with pytest.raises(WeightsError, match="must be a panoptic model"):
         found.panoptic(IMAGE)
+
+
+def test_folders_of_the_machine_that_trained_it_stay_out(tmp_path):
+    written(tmp_path / "a.safetensors", "fcn-test")
+    card = predictor(tmp_path / "a.safetensors").card
+    assert card.provenance["config"]["model"]["weights"] == "start.pt"
+    assert "/home" not in card.to_json()
 
 
 def test_failures_of_torch_are_named(tmp_path, monkeypatch):

@@ -272,8 +272,14 @@ def _name_dimensions(value: Any, names: Sequence[str | None]) -> None:  # noqa: 
             dimension.dim_param = name
 
 
-def narrow(graph: Any) -> None:  # noqa: ANN401
-    """Store weights as float16; runtimes fold the widening away when they load the file."""
+def narrow(graph: Any, *, exact: bool = False) -> None:  # noqa: ANN401
+    """Store weights as float16; runtimes fold the widening away when they load the file.
+
+    Args:
+        graph: The network, changed in place.
+        exact: Only what loses nothing by it: weights that were made as coarse before, but not what the exporter
+            computed from them, such as positions.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
@@ -283,7 +289,7 @@ def narrow(graph: Any) -> None:  # noqa: ANN401
         wide = numpy_helper.to_array(tensor)
         with np.errstate(over="ignore"):
             narrow = wide.astype(np.float16)
-        if not np.isfinite(narrow).all():
+        if not np.isfinite(narrow).all() or (exact and (narrow != wide).any()):
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(narrow, f"{name}.half"))

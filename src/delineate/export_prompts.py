@@ -195,7 +195,7 @@ def _parts(model: Sam | Sam2) -> _Parts:
 def _content(network: Any, card: PromptCard | None, half: bool) -> bytes:  # noqa: ANN401
     """The file's content."""
     if half:
-        narrow(network.graph)
+        narrow(network.graph, exact=True)
     if card is not None:
         network.metadata_props.add(key=KEY, value=card.to_json())
     return cast("bytes", network.SerializeToString())

@@ -139,5 +139,7 @@ def _facts(loaded: Loaded) -> dict[str, Any]:
     facts = {"model": loaded.name, **{name: loaded.header[name] for name in kept if name in loaded.header}}
     if "config" in facts:
         data = {**facts["config"].get("data", {}), "root": ""}
-        facts["config"] = {**facts["config"], "data": data}
+        model = dict(facts["config"].get("model", {}))
+        model["weights"] = Path(model.get("weights") or "").name
+        facts["config"] = {**facts["config"], "data": data, "model": model}
     return facts
