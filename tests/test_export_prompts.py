@@ -19,7 +19,7 @@ from delineate.errors import RuntimeFailure, WeightsError
 from delineate.export_prompts import _content, _drift, _simplify, export_promptable
 from delineate.modelfile import Preprocess
 from delineate.models import sam
-from delineate.prompt import PromptCard, PromptPredictor, embedded
+from delineate.prompt import Conventions, PromptCard, PromptPredictor, embedded
 from delineate.runtimes import load
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -30,7 +30,9 @@ import sam_scene
 PINNED = json.loads((GOLDEN / "sam.json").read_text("utf-8"))["predictions"]
 
 
-CARD = PromptCard(name="dots", licence="CC0-1.0", provenance={"data": "none"})
+CARD = PromptCard(
+    name="dots", licence="CC0-1.0", conventions=Conventions(iou=0.5), provenance={"data": "none"}
+)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ from delineate.models._yolo_blocks import Conv
 from delineate.models.efficient_sam import EfficientSam
 from delineate.models.sam import Config, Prompts, Sam
 from delineate.models.sam2 import Sam2
-from delineate.prompt import PromptCard
+from delineate.prompt import Conventions, PromptCard
 from delineate.runtimes import load
 
 _TOLERANCE = 1e-3  # of the largest number of an output
@@ -74,8 +74,8 @@ def export_promptable(
         encoder: The file of the encoder to write or to replace: ``images`` (1, 3, side, side) to
             ``image_embeddings``. `delineate.prompt.Conventions.prepare` makes its input.
         decoder: The file of the decoder. Both are written only when both agree with the model.
-        card: What both files say of themselves, completed by what the family makes of pictures and prompts;
-            `PromptPredictor.load` follows it.
+        card: What both files say of themselves; `PromptPredictor.load` follows it. Where it states no conventions of
+            its own (thresholds of everything mode, for instance) they are the family's.
         half: Store weights as float16, which halves the files. They are widened when a file is loaded; the files
             are compared with a model of the same rounded weights.
 
@@ -100,7 +100,7 @@ def export_promptable(
     family = models.family(model)
     if card is None and not family.CONVENTIONS.masks:  # nothing else in the files says so
         card = PromptCard(name=family.__name__.rpartition(".")[2])
-    if card is not None:
+    if card is not None and card.conventions == Conventions():
         card = msgspec.structs.replace(card, conventions=family.CONVENTIONS)
     parts = _parts(reference)
     first, second = (_content(make(parts, reference.config), card, half) for make in (_encoder, _decoder))
