@@ -17,11 +17,12 @@ def test_embedded_and_published_models_are_listed_with_licences(run, monkeypatch
     rows = {line.split()[0]: line for line in ended.out.splitlines() if line.strip()}
     assert "CC0-1.0" in ended.out
     assert "nuclei" in ended.out
-    row = next(line for line in ended.out.splitlines() if " yolo_seg-11n " in line)
-    assert "AGPL-3.0-only" in row
-    row = next(line for line in ended.out.splitlines() if " mask_rcnn-r50_fpn " in line)
+    assert "AGPL-3.0-only" in rows["yolo_seg-11n"]
+    row = rows["mask_rcnn-r50_fpn"]
     assert [word for word in ("BSD-3-Clause", "178 MB", "37.9", "34.6") if word not in row] == []
-    assert rows
+    from delineate import published
+
+    assert set(published.names()) <= rows.keys()  # whole on 80 columns, as they are to be typed
 
 
 def test_without_torch_it_says_how_to_see_more(run, monkeypatch):
@@ -44,14 +45,16 @@ def test_an_encoder_of_texts_is_listed_and_downloaded_without_torch(run, monkeyp
         digest = hashlib.sha256(server.content).hexdigest()
         file = download.Remote(server.address("good"), f"sha256:{digest}", 10, "MIT", "tiny", "clip-tiny")
         monkeypatch.setitem(clip.PUBLISHED, "clip-tiny", (file,))
-        row = next(line for line in run("models").out.splitlines() if " clip-tiny " in line)
+        row = next(line for line in run("models").out.splitlines() if line.startswith("clip-tiny "))
         assert ("MIT" in row, "yes" in row) == (True, False)
         ended = run("models", "download", "clip-tiny")
     assert ended.code == 0
     assert ended.out.split() == ["clip-tiny", str(tmp_path / "cache" / "weights" / "clip-tiny")]
     assert "Downloading file.bin: tiny; about 0.0 MB, licence MIT" in ended.err
-    assert "yes" in next(line for line in run("models").out.splitlines() if " clip-tiny " in line)
-    assert " 606 MB " in next(line for line in run("models").out.splitlines() if " clip-vit_b32 " in line)
+    assert "yes" in next(line for line in run("models").out.splitlines() if line.startswith("clip-tiny "))
+    assert " 606 MB " in next(
+        line for line in run("models").out.splitlines() if line.startswith("clip-vit_b32 ")
+    )
 
 
 @pytest.mark.parametrize(

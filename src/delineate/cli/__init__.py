@@ -54,7 +54,8 @@ _add(
 )
 _add(
     "train",
-    "Train a model on annotated pictures (COCO files).",
+    "Train a model on annotated pictures: COCO files; for models that name every pixel also COCO panoptic, "
+    "Cityscapes, class maps.",
     "recipes/nuclei.toml --out runs/nuclei --set data.root=data/dsb2018",
     "--set data.train=train.json --set data.val=val.json --set size=320 --out runs/mine",
     "recipes/nuclei.toml --out runs/nuclei --resume",

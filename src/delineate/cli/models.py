@@ -43,8 +43,12 @@ def models_command(
         sys.stderr.write(f"delineate models: list takes no names, got {' '.join(names)}.\n")
         return 2
     console = Console()
-    console.print(_embedded())
-    console.print(_encoders())
+    console.print("Embedded models (ready, offline)", style="italic")
+    console.print(_embedded(), "")
+    console.print(
+        "Encoders of texts (delineate models download NAME, then predict --text WORDS)", style="italic"
+    )
+    console.print(_encoders(), "")
     if torch:
         _list_published(console)
     else:
@@ -65,8 +69,7 @@ def _download(name: str, accepted: str) -> None:
 
 
 def _embedded() -> Table:
-    title = "Embedded models (ready, offline)"
-    table = Table("name", "classes", "licence", "size", title=title, title_justify="left")
+    table = _table("name", "classes", "licence", "size")
     for name in embedded():
         predictor = Predictor(name)
         table.add_row(name, ", ".join(predictor.classes), predictor.licence, _size(f"{name}.onnx"))
@@ -78,11 +81,19 @@ def _embedded() -> Table:
 
 
 def _encoders() -> Table:
-    title = "Encoders of texts (delineate models download NAME, then predict --text WORDS)"
-    table = Table("name", "licence", "size", "here", title=title, title_justify="left")
+    table = _table("name", "licence", "size", "here")
     for name, files in clip.PUBLISHED.items():
         size = sum(file.size or 0 for file in files)
         table.add_row(name, files[0].licence, f"{size / 1e6:.0f} MB", "yes" if clip.is_ready(name) else "")
+    return table
+
+
+def _table(*headings: str) -> Table:
+    """A table without lines, which leaves the longest names room on 80 columns: they are to be typed."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        numeric = heading in ("size", "box", "mask")
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=True, overflow="ignore")
     return table
 
 
@@ -90,8 +101,7 @@ def _list_published(console: Console) -> None:
     """Published models with what they weigh and are worth, then the architectures."""
     from delineate import models, published
 
-    title = "Published models (delineate models download NAME, or predict --model NAME)"
-    table = Table("name", "licence", "size", "box AP", "mask AP", "here", title=title, title_justify="left")
+    table = _table("name", "licence", "size", "box", "mask", "here")
     for name in published.names():
         found = published.find(name)
         weights = found.weights
@@ -103,7 +113,8 @@ def _list_published(console: Console) -> None:
             "" if weights.mask_ap is None else str(weights.mask_ap),
             "yes" if found.path.is_file() else "",
         )
-    console.print(table)
+    console.print("Published models and their AP (delineate models download NAME)", style="italic")
+    console.print(table, "")
     for title, prompts in (("Architectures to train", False), ("Architectures that take prompts", True)):
         names = [
             name
