@@ -57,6 +57,15 @@ def test_encoders_of_promptable_models_have_layers(family):
     assert {group["share"] for group in groups} == {0.5**below for below in range(depth + 1)}
 
 
+def test_the_backbone_of_fcn_has_layers():
+    model = models.build("fcn-test")
+    prepare(model, ModelChoice(freeze=2))
+    still = {name.split(".")[1] for name, value in model.named_parameters() if not value.requires_grad}
+    assert still == {"conv1", "bn1", "layer1"}
+    groups = make_optimiser(model, Optimiser(rate=1.0, layer_decay=0.5)).param_groups
+    assert {group["share"] for group in groups} == {1.0, 0.5, 0.25, 0.125}
+
+
 def test_fixed_norms_do_not_move():
     torch.manual_seed(0)
     model = models.build("mask_rcnn-test")

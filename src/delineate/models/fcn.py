@@ -12,6 +12,7 @@ interpolated where they are used. Variant of our own: `test`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -200,6 +201,18 @@ def depends_on_classes(name: str) -> bool:
     (True, False)
     """
     return name.startswith(("classifier.4.", "aux_classifier.4."))
+
+
+def layer_of(name: str) -> tuple[int, ...] | None:
+    """The layer of the backbone that a parameter belongs to, in rising order; None above the backbone.
+
+    >>> layer_of("backbone.bn1.weight"), layer_of("backbone.layer2.0.conv1.weight"), layer_of("classifier.0.weight")
+    ((0,), (2,), None)
+    """
+    if name.startswith(("backbone.conv1.", "backbone.bn1.")):
+        return (0,)
+    found = re.match(r"backbone\.layer(\d+)\.", name)
+    return (int(found[1]),) if found else None
 
 
 def check_contents(model: FCN, contents: Contents) -> None:
