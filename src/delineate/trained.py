@@ -24,9 +24,6 @@ from delineate.runtimes import Port
 from delineate.train.config import TrainConfig
 from delineate.train.loop import preprocess_of
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".pkl")
-"""Of the files that `models.load` reads."""
-
 
 class TorchRuntime:
     """A torch model as a `runtimes.Runtime`.

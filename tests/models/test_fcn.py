@@ -15,8 +15,9 @@ from delineate import models
 from delineate.errors import WeightsError
 from delineate.export import export
 from delineate.masks import Masks
+from delineate.metrics.semantic import UNKNOWN
 from delineate.models import Target, fcn
-from delineate.models._semantic import UNKNOWN, class_maps, pixel_loss
+from delineate.models._semantic import class_maps, pixel_loss
 from delineate.postprocess.decode import Placement, Thresholds
 from delineate.postprocess.panoptic import Rules, combine
 from delineate.postprocess.semantic import class_map

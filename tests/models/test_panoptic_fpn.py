@@ -16,8 +16,9 @@ from torch.nn import functional as F  # noqa: N812
 from delineate import models
 from delineate.export import export
 from delineate.masks import Masks
+from delineate.metrics.semantic import UNKNOWN
 from delineate.models import Target, mask_rcnn, panoptic_fpn
-from delineate.models._semantic import UNKNOWN, class_maps
+from delineate.models._semantic import class_maps
 from delineate.models.panoptic_fpn import segment_panoptic
 from delineate.postprocess.decode import Placement, Thresholds, crops
 from delineate.postprocess.panoptic import Rules, combine, panoptic

@@ -13,11 +13,12 @@ from delineate.errors import FormatError  # noqa: E402
 from delineate.formats import coco, coco_panoptic  # noqa: E402
 from delineate.instances import Instances  # noqa: E402
 from delineate.masks import Masks  # noqa: E402
+from delineate.metrics.semantic import UNKNOWN  # noqa: E402
 from delineate.modelfile import Preprocess  # noqa: E402
 from delineate.panoptic import Panoptic, PanopticDataset, PanopticRecord  # noqa: E402
 from delineate.train import load_config, truth  # noqa: E402
 from delineate.train.data import Pictures, batches, to_tensors, whole  # noqa: E402
-from delineate.train.truth import UNKNOWN, check_classes, check_trainable  # noqa: E402
+from delineate.train.truth import check_classes, check_trainable  # noqa: E402
 from delineate.transforms import Augment, augment  # noqa: E402
 
 

@@ -10,10 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the name that everybody knows)
 
 from delineate.algebra import to_label_map
+from delineate.metrics.semantic import UNKNOWN
 from delineate.models import Target
-
-UNKNOWN = -1
-"""The class of pixels that teach nothing."""
 
 
 def class_maps(

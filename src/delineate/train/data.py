@@ -17,12 +17,13 @@ from delineate.dataset import Dataset, Record
 from delineate.errors import FormatError
 from delineate.image import read_image
 from delineate.instances import Instances
+from delineate.metrics.semantic import UNKNOWN
 from delineate.modelfile import Preprocess
 from delineate.models import Target
 from delineate.panoptic import PanopticDataset, PanopticRecord
 from delineate.prompt import Conventions
 from delineate.train.config import TrainConfig
-from delineate.train.truth import UNKNOWN, Roles
+from delineate.train.truth import Roles
 from delineate.transforms import (
     Augment,
     Sample,

@@ -23,11 +23,9 @@ from delineate.dataset import Dataset
 from delineate.errors import FormatError
 from delineate.formats import coco
 from delineate.instances import Instances
+from delineate.metrics.semantic import UNKNOWN
 from delineate.panoptic import Panoptic, PanopticDataset
 from delineate.train.config import TrainConfig
-
-UNKNOWN = -1
-"""The class of pixels that teach nothing."""
 
 _BACKGROUND = ("background", "_background_", "__background__")
 

@@ -11,14 +11,14 @@ from torch import nn
 from delineate.dataset import Dataset
 from delineate.metrics.ap import Report, evaluate
 from delineate.metrics.panoptic import PanopticReport, evaluate_panoptic
-from delineate.metrics.semantic import SemanticReport, Tally
+from delineate.metrics.semantic import UNKNOWN, SemanticReport, Tally
 from delineate.modelfile import Preprocess
 from delineate.models import fcn, panoptic_fpn, segment
 from delineate.panoptic import Panoptic, PanopticDataset, PanopticRecord
 from delineate.postprocess.decode import Thresholds
 from delineate.postprocess.panoptic import Rules
 from delineate.train.data import Pictures
-from delineate.train.truth import UNKNOWN, Roles, kind_of
+from delineate.train.truth import Roles, kind_of
 
 DECIDING = MappingProxyType({"panoptic": "pq", "semantic": "miou"})
 """Kind of network -> the figure that the best checkpoint is selected by; of all others it is mask AP."""
